@@ -36,13 +36,12 @@ from exporter.engine.scrape import EndpointRow, Scrape
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
 from exporter.model.policies import DAY
-from exporter.model.reasons import Fault
 from exporter.model.urls import known_schemes
 from exporter.passwords import shown
 from exporter.report import json_items
 from exporter.report.inventory import Inventory
 from exporter.report.status import URGENCY, Finding, Level, Status, worst
-from exporter.report.times import span
+from exporter.report.times import in_text, span
 
 DESCRIPTION = """\
 Probe once and print what is found, the most urgent first: what expires when, whether
@@ -230,7 +229,7 @@ def _entry(row: EndpointRow, found: Status) -> Entry:
     """
     Return an endpoint with a line for each item that has deadlines or findings.
     """
-    findings = (*found.findings, *_refused_besides(row, found))
+    findings = found.findings
     named = {one.item for one in findings}
     shown = [
         one
@@ -247,18 +246,6 @@ def _entry(row: EndpointRow, found: Status) -> Entry:
     here = [*about_all, *lines[place].findings]
     lines[place] = _line(lines[place].judged, [what for what in findings if what in here])
     return Entry(found.level, row, tuple(sorted(lines, key=_rank)))
-
-
-def _refused_besides(row: EndpointRow, found: Status) -> Iterator[Finding]:
-    """
-    Yield why clients refuse an endpoint besides its end, which hides that in alerts.
-
-    A renewal that is as wrong would mend nothing.
-    """
-    said = {one.reason for one in found.findings} | {Fault.EXPIRED}
-    faults = [one for one in (row.verdict.faults if row.verdict is not None else ()) if one.fault not in said]
-    if faults:
-        yield Finding(Level.WARNING, f"not trusted either: {joined(one.detail for one in faults)}")
 
 
 def _line(judged: JudgedItem | None, findings: Sequence[Finding]) -> Line:
@@ -457,15 +444,16 @@ def _subject(line: Line) -> str:
 
 def print_json(inventory: Inventory, now: float, stream: TextIO, refused: Collection[str] = ()) -> None:
     """
-    Print the endpoints as JSON: `{"level": ..., "refused": [...], "endpoints": [...]}`.
+    Print the endpoints as JSON: `{"level": ..., "refused": [...], "seen_at": ..., "endpoints": [...]}`.
 
     Times are in seconds since the epoch, and once more as text in `rfc3339`. `refused` are texts that are no
     target.
     """
-    found = {
+    found: dict[str, object] = {
         "level": level(inventory, now, refused).name.lower(),
         "refused": list(refused),
+        "seen_at": inventory.scrape.at,
         "endpoints": [json_items.endpoint(row, inventory, now) for row in inventory.scrape.endpoints],
     }
-    json.dump(found, stream, indent=2)
+    json.dump(in_text(found, "seen_at"), stream, indent=2)
     stream.write("\n")

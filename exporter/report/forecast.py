@@ -23,6 +23,7 @@ from exporter.model.observation import Failed
 from exporter.model.policies import DAY, Severity
 from exporter.model.problems import MEANINGS, Problem
 from exporter.model.reasons import Kind
+from exporter.report.times import in_text
 
 GATHERED = 300.0
 """
@@ -210,10 +211,11 @@ Document = dict[str, object]
 
 def document(found: Forecast) -> Document:
     """
-    Return the forecast as JSON values, with times in seconds since the epoch. The names are API.
+    Return the forecast as JSON values, with times in seconds since the epoch, and once more as text in
+    `rfc3339`. The names are API.
     """
     numbers = numbered(found)
-    return {
+    fields: Document = {
         "now": found.now,
         "until": found.until,
         "targets": found.targets,
@@ -230,6 +232,7 @@ def document(found: Forecast) -> Document:
             if isinstance(row.held.observation, Failed)
         ],
     }
+    return in_text(fields, "now", "until")
 
 
 def numbered(found: Forecast) -> Mapping[Key, int]:
@@ -240,7 +243,7 @@ def numbered(found: Forecast) -> Mapping[Key, int]:
 
 
 def _fields(one: Alert, found: Forecast, numbers: Mapping[Key, int]) -> Document:
-    return {
+    fields: Document = {
         "at": one.at,
         "firing": found.firing(one),
         "alert": one.name,
@@ -256,3 +259,4 @@ def _fields(one: Alert, found: Forecast, numbers: Mapping[Key, int]) -> Document
         "targets_with_the_same": one.targets,
         "reasons": list(one.reasons),
     }
+    return in_text(fields, "at", "not_after")

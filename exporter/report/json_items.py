@@ -1,11 +1,11 @@
 """
 Endpoints and items as JSON values, for `check --output json` and /api/v1/items. Pure.
 
-Times are seconds since the epoch; unknown values are null. The names are API.
+Times are seconds since the epoch, and once more as text in `rfc3339`; unknown values are null. The names are
+API.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import islice
 
 from exporter.engine.scrape import EndpointRow
@@ -15,6 +15,7 @@ from exporter.model.observation import Failed
 from exporter.report.filters import Selection
 from exporter.report.inventory import Inventory
 from exporter.report.status import Status
+from exporter.report.times import in_text
 
 Document = dict[str, object]
 
@@ -23,14 +24,17 @@ def endpoint(row: EndpointRow, inventory: Inventory, now: float) -> Document:
     """
     Return an endpoint with all its items.
     """
-    return {
+    found = {
         **_head(row),
+        "policy": row.target.policy.name,
+        "last_seen": row.held.seen_at,
         **_state(row, inventory.status(row, now)),
         "items": [
-            {**found, "rfc3339": {key: _rfc3339(found[key]) for key in _TIMES}}
-            for found in map(item, row.verdict.items if row.verdict is not None else ())
+            in_text(item(judged, inventory), *_TIMES)
+            for judged in (row.verdict.items if row.verdict is not None else ())
         ],
     }
+    return in_text(found, "last_seen")
 
 
 def items(inventory: Inventory, selection: Selection, now: float) -> tuple[Document, Iterator[Document]]:
@@ -55,6 +59,7 @@ def items(inventory: Inventory, selection: Selection, now: float) -> tuple[Docum
         "pages": -(-total // selection.limit),
         "limit": selection.limit,
     }
+    head = in_text(head, "seen_at")
     shown = islice(pairs, begin, begin + selection.limit)
     return head, (_item_of(row, judged, inventory, now) for row, judged in shown)
 
@@ -64,52 +69,59 @@ def unwatched(inventory: Inventory) -> Document:
     Return the names that no target looks at, and the stored certificates that no server presents.
     """
     found = inventory.scrape.coverage
-    return {
+    document: Document = {
         "seen_at": inventory.scrape.at,
         "complete": found.complete,
         "names": [
-            {
-                "name": one.name,
-                "wildcard": one.wildcard,
-                "has_address": found.addressed.get(one.name),
-                "suggestion": one.suggestion or None,
-                "target": one.target.name,
-                "location": one.location,
-                "fingerprint_sha256": one.certificate.fingerprint_sha256,
-                "not_after": one.certificate.not_after,
-            }
+            in_text(
+                {
+                    "name": one.name,
+                    "wildcard": one.wildcard,
+                    "has_address": found.addressed.get(one.name),
+                    "suggestion": one.suggestion or None,
+                    "target": one.target.name,
+                    "location": one.location,
+                    "fingerprint_sha256": one.certificate.fingerprint_sha256,
+                    "not_after": one.certificate.not_after,
+                },
+                "not_after",
+            )
             for one in found.gaps
         ],
         "nowhere": [{"url": one.url, "source": one.source, "why": one.why} for one in found.nowhere],
         "unused": [
-            {
-                "target": one.target.name,
-                "location": one.location,
-                "item": one.item,
-                "subject": one.certificate.subject,
-                "dns_names": one.certificate.dns_names[:MOST_OF_ONE],
-                "fingerprint_sha256": one.certificate.fingerprint_sha256,
-                "not_after": one.certificate.not_after,
-            }
+            in_text(
+                {
+                    "target": one.target.name,
+                    "location": one.location,
+                    "item": one.item,
+                    "subject": one.certificate.subject,
+                    "dns_names": one.certificate.dns_names[:MOST_OF_ONE],
+                    "fingerprint_sha256": one.certificate.fingerprint_sha256,
+                    "not_after": one.certificate.not_after,
+                },
+                "not_after",
+            )
             for one in found.unused
         ],
     }
+    return in_text(document, "seen_at")
 
 
 def _item_of(row: EndpointRow, judged: JudgedItem | None, inventory: Inventory, now: float) -> Document:
-    return {
+    found: Document = {
         **_head(row),
-        **({"policy": judged.policy.name} if judged is not None else {}),
-        "labels": dict(row.target.labels),
-        **(item(judged) if judged is not None else dict.fromkeys(_ITEM)),
-        "newest_not_after": inventory.newest_end(judged) if judged is not None else None,
+        **(item(judged, inventory) if judged is not None else dict.fromkeys(_ITEM)),
         "last_seen": row.held.seen_at,
         **_state(row, inventory.status(row, now)),
     }
+    if judged is None:
+        found["policy"] = row.target.policy.name
+    return in_text(found, *_TIMES, "last_seen")
 
 
 def _head(row: EndpointRow) -> Document:
-    return {"target": row.target.name, "location": row.label, "policy": row.target.policy.name}
+    return {"target": row.target.name, "location": row.label, "labels": dict(row.target.labels)}
 
 
 def _state(row: EndpointRow, found: Status) -> Document:
@@ -143,25 +155,13 @@ def _state(row: EndpointRow, found: Status) -> Document:
     }
 
 
-_TIMES = ("not_before", "not_after", "renewal_due", "warning", "critical")
+_TIMES = ("not_before", "not_after", "renewal_due", "warning", "critical", "newest_not_after")
 
 
-def _rfc3339(timestamp: object) -> str | None:
-    """
-    Return the time in UTC to the second; None for None, and outside the years 1 to 9999.
-    """
-    if not isinstance(timestamp, int | float):
-        return None
-    try:
-        return datetime.fromtimestamp(int(timestamp), UTC).isoformat().replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        return None
+_ITEM = ("item", "kind", "policy", *_TIMES)
 
 
-_ITEM = ("item", "kind", "not_before", "not_after", "renewal_due", "warning", "critical")
-
-
-def item(judged: JudgedItem) -> Document:
+def item(judged: JudgedItem, inventory: Inventory) -> Document:
     """
     Return an item with its deadlines, and with the fields of its certificate if it has one.
     """
@@ -169,11 +169,13 @@ def item(judged: JudgedItem) -> Document:
     found: Document = {
         "item": one.name,
         "kind": one.kind,
+        "policy": judged.policy.name,
         "not_before": one.not_before,
         "not_after": one.not_after,
         "renewal_due": due.renewal_due if due is not None else None,
         "warning": due.warning if due is not None else None,
         "critical": due.critical if due is not None else None,
+        "newest_not_after": inventory.newest_end(judged),
     }
     if certificate is not None:
         found |= {

@@ -18,7 +18,7 @@ from exporter.judgement.verdicts import JudgedItem
 from exporter.model.observation import Facts, Failed, FailedLookup, Item, Observed
 from exporter.model.policies import Severity
 from exporter.model.problems import Problem
-from exporter.model.reasons import Hazard, Kind, Lookup
+from exporter.model.reasons import Fault, Hazard, Kind, Lookup
 from exporter.report import advice
 from exporter.report.families import bounded
 from exporter.report.problems import advice_of, issued, issued_by, issued_by_stranger, issuer_of, some
@@ -115,6 +115,7 @@ def status(row: EndpointRow, onsets: Iterable[Onset], now: float, unseen: Unseen
     # Each of its items that is due is a reason why a failing probe is critical.
     failing = next((one for one in ordered if one.problem is Problem.PROBE_FAILING), None)
     found = [_problem(row, one, now) for one in ordered if one.problem is not Problem.PROBE_FAILING]
+    found += _refused_besides(row, found)
     found += _probe_findings(row, failing, now)
     found += _notes(row, {one.item for one in found}, now)
     if unseen is not None:
@@ -248,6 +249,21 @@ def _ends(onset: Onset, judged: JudgedItem, now: float) -> str:
     if left >= 0 and due is not None and now >= due.renewal_due and onset.severity is Severity.WARNING:
         words += f"; renewal has been due for {span(now - due.renewal_due)}"
     return words
+
+
+def _refused_besides(row: EndpointRow, found: Collection[Finding]) -> Iterator[Finding]:
+    """
+    Yield why clients refuse an endpoint besides its end, which hides that in alerts.
+
+    A renewal that is as wrong would mend nothing.
+    """
+    if all(one.problem is not Problem.PASSED for one in found):
+        return
+    said = {one.reason for one in found} | {Fault.EXPIRED}
+    for one in row.verdict.faults if row.verdict is not None else ():
+        if one.fault not in said:
+            words, problem = f"not trusted either: {one.detail}", Problem.NOT_TRUSTED
+            yield Finding(Level.WARNING, words, advice.FAULTS[one.fault], reason=one.fault, problem=problem)
 
 
 def _went_backwards(row: EndpointRow, item: Item, at: float, now: float) -> str:

@@ -17,6 +17,26 @@ def date(timestamp: float) -> str:
         return f"{timestamp:.0f} s since 1970"
 
 
+def in_text(fields: dict[str, object], *keys: str) -> dict[str, object]:
+    """
+    Return JSON values with these times, which are in seconds since the epoch or None, once more as text in
+    `rfc3339`.
+    """
+    return {**fields, "rfc3339": {key: _rfc3339(fields[key]) for key in keys}}
+
+
+def _rfc3339(timestamp: object) -> str | None:
+    """
+    Return the time in UTC to the second; None for None, and outside the years 1 to 9999.
+    """
+    if not isinstance(timestamp, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(int(timestamp), UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def span(seconds: float) -> str:
     """
     Return a duration in its two largest units: `12 d 3 h`, `3 h 20 min`, `45 s`. Negative ones are 0 s.

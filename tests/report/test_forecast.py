@@ -17,6 +17,7 @@ from exporter.report.forecast import Forecast, document, forecast
 from tests.golden.scenes import failed, seen
 from tests.golden.values import ADDRESS, Scene, certificate, facts, intermediate, target
 from tests.support.certificates import NOW
+from tests.support.pages import in_numbers
 
 OTHER = "192.0.2.11:443"
 
@@ -280,7 +281,7 @@ def test_the_document_has_what_a_program_needs() -> None:
     leaf = certificate(begin=NOW - 83 * DAY, end=NOW + 7.5 * DAY)
     scene = Scene().see(target(name="a"), seen(facts(leaf, intermediate())))
     scene.see(target(name="gone"), failed(Reason.TIMEOUT))
-    made = json.loads(json.dumps(document(forecast(scene.rows(), NOW, 1))))
+    made = in_numbers(json.loads(json.dumps(document(forecast(scene.rows(), NOW, 1)))))
     assert made["unseen"] == [
         {"target": "gone", "location": ADDRESS, "reason": "timeout", "detail": "words about timeout"}
     ]

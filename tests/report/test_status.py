@@ -131,6 +131,19 @@ def test_an_end_that_is_over_is_critical_and_said_once() -> None:
     ]
 
 
+def test_what_is_refused_besides_its_end_says_so() -> None:
+    """
+    A renewal that is as wrong would mend nothing. What is not over says it as its own problem.
+    """
+    one = row(facts(certificate(end=END)), Fault.EXPIRED, Fault.SELF_SIGNED, Fault.NAME_MISMATCH)
+    found = status_of(one, END + 3 * HOUR).findings
+    assert [(what.level, what.words, what.advice) for what in found[1:]] == [
+        (Level.WARNING, f"not trusted either: words about {fault}", advice.FAULTS[fault])
+        for fault in (Fault.SELF_SIGNED, Fault.NAME_MISMATCH)
+    ]
+    assert "either" not in str(words(one, END - 3 * HOUR))
+
+
 def test_every_other_fault_is_said() -> None:
     """
     Each as a reason not to trust.

@@ -36,7 +36,7 @@ from tests.golden.values import Scene, certificate, facts, intermediate
 from tests.golden.values import target as made
 from tests.support.certificates import DAY, NOW
 from tests.support.html import Element, read
-from tests.support.pages import EXTERNAL_URL, document_of_leaf, scrape, service
+from tests.support.pages import EXTERNAL_URL, document_of_leaf, in_numbers, scrape, service
 
 EVIL = "<script>alert('1')</script>\"&\N{RIGHT-TO-LEFT OVERRIDE}"
 
@@ -828,7 +828,7 @@ def test_items_are_told_as_json() -> None:
     async def test(client: Client) -> None:
         async with client.get("/api/v1/items") as answer:
             assert answer.content_type == "application/json"
-            found = await answer.json()
+            found = in_numbers(await answer.json())
         assert {key: value for key, value in found.items() if key != "items"} == {
             "seen_at": NOW - 12,
             "total": 3,
@@ -840,10 +840,8 @@ def test_items_are_told_as_json() -> None:
         assert first == {
             "target": "fine",
             "location": "192.0.2.10:443",
-            "policy": "automatic",
             "labels": {"team": "a"},
             **document_of_leaf(leaf),
-            "newest_not_after": NOW + 75 * DAY,
             "last_seen": NOW,
             "level": "warning",
             "findings": [
@@ -1071,7 +1069,7 @@ def test_what_nobody_watches_is_told_as_json_and_counted() -> None:
             assert (answer.status, answer.content_type) == (200, "text/html")
         async with client.get("/api/v1/unwatched") as answer:
             assert answer.content_type == "application/json"
-            found = await answer.json()
+            found = in_numbers(await answer.json())
         assert (found["seen_at"], found["complete"]) == (NOW - 12, True)
         assert [(one["name"], one["suggestion"], one["target"]) for one in found["names"]] == [
             ("*.example.org", None, "lms"),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -41,6 +42,32 @@ def scrape(scene: Scene, *, at: float = NOW - 12, complete: bool = True) -> Scra
     )
 
 
+TIMES = {
+    *("seen_at", "last_seen", "not_before", "not_after", "newest_not_after", "renewal_due", "warning"),
+    *("critical", "at", "now", "until"),
+}
+"""The names of times in documents."""
+
+
+def in_numbers(document: Any) -> Any:
+    """
+    A document without the times as text, each of which is checked: it says the same, and none is missing.
+    """
+    if isinstance(document, list):
+        return [in_numbers(one) for one in document]
+    if not isinstance(document, dict):
+        return document
+    texts = document.get("rfc3339", {})
+    assert set(texts) == TIMES & set(document)
+    for name, text in texts.items():
+        if document[name] is None:
+            assert text is None
+        else:
+            assert text.endswith("Z")
+            assert datetime.fromisoformat(text).timestamp() == int(document[name])
+    return {name: in_numbers(value) for name, value in document.items() if name != "rfc3339"}
+
+
 def document_of_leaf(leaf: Certificate) -> dict[str, Any]:
     """
     What the documents say of the leaf that `certificate()` makes, under the policy `automatic`.
@@ -48,11 +75,13 @@ def document_of_leaf(leaf: Certificate) -> dict[str, Any]:
     return {
         "item": "leaf",
         "kind": "leaf",
+        "policy": "automatic",
         "not_before": NOW - 15 * DAY,
         "not_after": NOW + 75 * DAY,
         "renewal_due": NOW + 45 * DAY,
         "warning": NOW + 49.5 * DAY,
         "critical": NOW + 68 * DAY,
+        "newest_not_after": NOW + 75 * DAY,
         "subject": "CN=lms.example.com",
         "issuer": "CN=Test Intermediate",
         "serial": "1a2b",
