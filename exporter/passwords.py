@@ -1,5 +1,5 @@
 """
-Passwords in what people write: a URL with a user and a password is shown without them. Pure.
+Passwords in what people write: a URL with a user and a password, or a query, is shown without them. Pure.
 
     without_user("https://me:secret@example.com")  https://...@example.com
 """
@@ -23,10 +23,19 @@ def without_user(text: str) -> str:
     return f"{start}...@{place}" if secret else text
 
 
+def without_secrets(text: str) -> str:
+    """
+    Return a value that somebody wrote `without_user`, and without the query of a URL: `postgres://db/a?...`.
+
+    A password or a token may be in that. The path of a file may have a '?' as a pattern.
+    """
+    return re.sub(r"\?[^?\s=]*=.*", "?...", without_user(text), flags=re.DOTALL)
+
+
 def shown(text: str) -> str:
     """
-    Return a value for a message: quoted, printable, `without_user`, cut to 60 characters.
+    Return a value for a message: quoted, printable, `without_secrets`, cut to 60 characters.
     """
     # Before it is cut: what is left of a password would not be known as one.
-    text = without_user(text)
+    text = without_secrets(text)
     return repr(text if len(text) <= 60 else text[:60] + "…")

@@ -36,7 +36,7 @@ from exporter.engine.scrape import EndpointRow, Scrape
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
 from exporter.model.policies import DAY
-from exporter.model.urls import known_schemes
+from exporter.model.urls import SCHEMES, Form
 from exporter.passwords import shown
 from exporter.report import json_items
 from exporter.report.inventory import Inventory
@@ -120,7 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Add the flags and the help.
     """
     parser.description = DESCRIPTION
-    parser.epilog = f"{EXAMPLES}\nschemes:\n{_paragraph(known_schemes())}\n"
+    parser.epilog = f"{EXAMPLES}\nschemes:\n{_paragraph(_known_schemes())}\n"
     arguments.add_look_flags(parser)
     parser.add_argument(
         "--only",
@@ -157,6 +157,15 @@ def run(options: argparse.Namespace) -> int:
         if options.verbose:
             print_details(inventory, now, sys.stdout, only)
     return int(level(inventory, now, refused))
+
+
+def _known_schemes() -> str:
+    """
+    Return every scheme as the beginning of a URL, in alphabetical order.
+    """
+    return ", ".join(
+        f"{name}{':' if one.form is Form.NAME else '://'}" for name, one in sorted(SCHEMES.items())
+    )
 
 
 def _paragraph(text: str) -> str:

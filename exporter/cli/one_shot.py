@@ -32,7 +32,7 @@ from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES
 from exporter.net.named_files import LIMIT
 from exporter.net.regular_files import read
-from exporter.passwords import without_user
+from exporter.passwords import without_secrets
 from exporter.pki.trust import TrustStore, TrustStoreError
 from exporter.probes.dependencies import Dependencies
 from exporter.yaml_lines import ConfigError
@@ -88,7 +88,7 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
             )
         except TargetError as error:
             warn(command, str(error))
-            refused.append(without_user(text))
+            refused.append(without_secrets(text))
     if not targets and not refused:
         warn(command, "there is no target: standard input names none")
         return None
@@ -157,7 +157,7 @@ def _unusable(ca_file: str) -> str:
     try:
         TrustStore.from_pem(read(ca_file, LIMIT)[0])
     except ProbeError as error:
-        return error.detail.replace(ca_file, without_user(ca_file))
+        return error.detail.replace(ca_file, without_secrets(ca_file))
     except TrustStoreError as error:
         return f"no usable trust anchors in {ca_file}: {error}"
     return ""

@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from exporter.model.hosts import is_network
+from exporter.model.hosts import is_network, parse_ip
 from exporter.model.paths import is_path
 from exporter.model.urls import SCHEMES, Form, second_scheme, url_of_host
+from exporter.passwords import without_secrets
 from exporter.yaml_lines import SIZE_LIMIT
 
 IGNORED = "the path is ignored: a server has one certificate for all of its pages"
@@ -53,7 +54,7 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     if text in names:
         return text, ""
     # Of a name in a directory blanks are part.
-    text = text if Path(text).exists() else text.strip()
+    text = text if _is_there(Path(text)) else text.strip()
     # The empty path is this directory, which nobody means who leaves a variable of the shell unset.
     if not text:
         return "", ""
@@ -65,26 +66,53 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
             return text, ""
         known = SCHEMES.get(scheme.lower())
         if known is not None and known.form is Form.HOST and place and path:
-            return f"{scheme}://{place}", f"{text}: {IGNORED}"
+            return f"{scheme}://{place}", f"{without_secrets(text)}: {IGNORED}"
         return text, ""
-    path_of_file = Path(text).expanduser()
-    if path_of_file.exists() or is_path(text):
-        pattern = "/**" if path_of_file.is_dir() else ""
+    path_of_file = _from_home(text)
+    is_there = _is_there(path_of_file)
+    if is_there or is_path(text):
+        pattern = "/**" if is_there and path_of_file.is_dir() else ""
         whole = os.fsencode(path_of_file.absolute())
         # What exists is meant itself, whatever else its name would match as a pattern.
-        remark = f"{text}: {CONFIGURATION}" if _is_configuration(path_of_file) else ""
-        return f"file://{quote(glob.escape(whole) if path_of_file.exists() else whole)}{pattern}", remark
+        remark = f"{text}: {CONFIGURATION}" if is_there and _is_configuration(path_of_file) else ""
+        written = quote(glob.escape(whole) if is_there else whole)
+        return f"file://{written.rstrip('/') if pattern else written}{pattern}", remark
     place, path = _divided(text)
     # What has another scheme gets a message of its own.
-    may_be_host = "." in place or ":" in place or place == "localhost"
+    may_be_host = "." in place or ":" in place or place.lower() == "localhost"
     if ("/" in text and not may_be_host) or is_network(text) or text.partition(":")[0].lower() in SCHEMES:
         return text, ""
     url = url_of_host(place)
     if url is None or _may_have_password(place, path):
         return text, ""
     if path:
-        return url, f"{text}: {IGNORED}"
+        return url, f"{without_secrets(text)}: {IGNORED}"
+    host, _, port = text.rpartition(":")
+    if parse_ip(text) is not None and parse_ip(host) is not None and port.isdecimal():
+        return url, f"{text}: it is taken for an address alone. With a port it is written [{host}]:{port}"
     return url, ""
+
+
+def _is_there(path: Path) -> bool:
+    """
+    Return whether there is a file or a directory that may be looked for.
+    """
+    try:
+        return path.exists()
+    except OSError:
+        # A host may have more characters than a file's name. Who may not look learns that from the probe.
+        return False
+
+
+def _from_home(text: str) -> Path:
+    """
+    Return the path of a file, whose `~` is somebody's home directory.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        # Nobody has that name.
+        return Path(text)
 
 
 def _is_configuration(file: Path) -> bool:
@@ -124,7 +152,7 @@ def taken_for_host(text: str, url: str, names: Collection[str], file: str | None
 
     `url` is what `meant` made of it, `names` are those of the configuration `file`; None: there is none.
     """
-    if url != f"https://{text}" or not re.fullmatch(r"[\w-]+", text) or text == "localhost":
+    if url != f"https://{text}" or not re.fullmatch(r"[\w-]+", text) or text.lower() == "localhost":
         return ""
     if file is None:
         return f"{text}: {UNNAMED}"

@@ -233,7 +233,8 @@ def parse_url(text: str) -> Url:
         if form is Form.PATH:
             raise TargetError(f"{shown(text)} is not a URL: {whole_path(rest.lstrip(':'))}")
         place = rest.lstrip(":/\\")
-        raise TargetError(f"{shown(text)} is not a URL: write {scheme}://{place}")
+        write = f"write {_with_place(scheme, place)}" if place else "nothing is behind its scheme"
+        raise TargetError(f"{shown(text)} is not a URL: {write}")
     if form is Form.PATH:
         return Url(text, scheme, path=_path(rest[2:], scheme))
     if form is Form.RESOURCE:
@@ -296,6 +297,9 @@ def _with_scheme(text: str) -> str:
         return f"write {word}://{name}{_port_to_add(f'{word}://{name}')}."
     if key and (host := url_of_host(rest.partition("/")[0])) is not None:
         return f"write {host}{_port_to_add(host)}, or another scheme{key}."
+    other = OTHER_NAMES.get(name.lower(), "") if colon else ""
+    if other and url_of_host(rest.partition("/")[0]) is not None:
+        return f"write {_with_place(other, rest)}."
     near = difflib.get_close_matches(name.lower(), SCHEMES, n=1, cutoff=0.8) if colon else []
     if near and SCHEMES[near[0]].form is Form.NAME:
         return f"did you mean {near[0]}:{rest}?"
@@ -309,6 +313,11 @@ def _with_scheme(text: str) -> str:
     host = url_of_host(place)
     if host is None:
         # A scheme would not help what has dots.
+        if place.isdecimal():
+            return "a port stands behind its host, as in www.example.com:8443."
+        name = place.partition(":")[0]
+        if re.search(r"[\[\]]", place) or (name != place and "." in name and url_of_host(name)):
+            return f"{_port_fault(f'https://{place}')}."
         bad = _no_host(place) or ("." in place and f"{place!r} is not a host name.")
         return bad or "a URL begins with one, such as https://www.example.com."
     return f"write {host}{_port_to_add(host)}, or another scheme."
@@ -319,7 +328,7 @@ def _with_place(scheme: str, rest: str) -> str:
     Return the URL of a scheme and what was written behind its slashes.
     """
     if SCHEMES[scheme].form is not Form.HOST:
-        return f"{scheme}://{rest}"
+        return f"{scheme}:{'' if SCHEMES[scheme].form is Form.NAME else '//'}{rest}"
     url = f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}"
     return url + _port_to_add(url)
 
@@ -363,23 +372,16 @@ def url_of_host(text: str) -> str | None:
     return f"{scheme}://{host}" if scheme is not None else f"tls://{text}"
 
 
-def known_schemes() -> str:
-    """
-    Return every scheme as the beginning of a URL, in alphabetical order.
-    """
-    return ", ".join(
-        f"{name}{':' if one.form is Form.NAME else '://'}" for name, one in sorted(SCHEMES.items())
-    )
-
-
 def _name(rest: str, scheme: str) -> str:
     """
     Parse the domain name of `scheme:name`. Raises TargetError.
     """
-    if "://" in rest:
-        _, _, place = rest.partition("://")
-        raise TargetError(f"{scheme}: takes a name alone: write {scheme}:{re.split('[/:]', place)[0]}")
-    host = normal_host(rest.removeprefix("//"))
+    bare = rest.removeprefix("//")
+    # RFC 4501 section 4 has a name server between slashes, and the name behind them.
+    place = re.split("[/:?#]" if "://" in bare else "[:?#]", bare.rpartition("://")[2], maxsplit=1)[0]
+    if place != bare and url_of_host(place) is not None:
+        raise TargetError(f"{scheme}: takes a name alone: write {scheme}:{place}")
+    host = normal_host(bare)
     if parse_ip(host) is not None:
         raise TargetError(f"{scheme}: takes a domain name, not an address: {host}")
     return host
@@ -477,10 +479,14 @@ def _port_fault(text: str) -> str:
         # The last number may be one of the address as well as a port.
         other = f", or {scheme}://[{host}]:{port}" if parse_ip(host) is not None and port.isdigit() else ""
         return f"an IPv6 address stands in brackets, write {write}{_port_to_add(write)}{other}"
+    is_port = re.fullmatch("[0-9]{1,5}", port) is not None and int(port) < 65536
     if host and not place.endswith("]") and "[" not in port + host.rpartition("]")[2]:
         if ":" in host.rpartition("]")[2]:
             return "one colon and one port follow a host, and an IPv6 address stands in brackets"
-        return f"{port!r} is not a port: ports are numbers from 1 to 65535"
+        if not is_port:
+            return (
+                f"{port!r} is not a port: ports are numbers from 1 to 65535" if port else "a port is missing"
+            )
     if place.count("[") != place.count("]"):
         ip = parse_ip(place.strip("[]"))
         write = f", write {scheme}://[{ip}]{_port_to_add(f'{scheme}://[{ip}]')}" if ip is not None else ""

@@ -2,6 +2,7 @@
 Targets as people type them.
 """
 
+import errno
 import io
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_a_host_is_completed_by_its_port(text: str, url: str) -> None:
         ("https://example.com/a/path?q", "https://example.com"),
         ("https://example.com:8443/a", "https://example.com:8443"),
         ("example.com/a/path", "https://example.com"),
-        ("https://example.com?a=b", "https://example.com"),
+        ("LOCALHOST/path", "https://LOCALHOST"),
         ("example.com/#top", "https://example.com"),
         ("example.com:8443/a", "tls://example.com:8443"),
         ("localhost/path", "https://localhost"),
@@ -71,6 +72,53 @@ def test_the_path_of_a_page_is_ignored_and_that_is_said(text: str, url: str) -> 
     As it stands in the address line of a browser.
     """
     assert meant(text, ()) == (url, f"{text}: {IGNORED}")
+
+
+@pytest.mark.parametrize(
+    "text", ["https://example.com?token=secret", "example.com/a?x&token=secret", "db:443/x?password=secret"]
+)
+def test_a_query_may_be_a_secret_and_is_in_no_remark(text: str) -> None:
+    """
+    As documents are shown without theirs.
+    """
+    _, remark = meant(text, ())
+    assert remark == f"{text.partition('?')[0]}?...: {IGNORED}"
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("2001:db8::1:8443", "[2001:db8::1]:8443"), ("::1:443", "[::1]:443"), ("2001:db8::1", ""), ("::1", "")],
+)
+def test_an_address_that_may_end_with_a_port_is_told(text: str, written: str) -> None:
+    """
+    It is an address as it stands.
+    """
+    remark = f"{text}: it is taken for an address alone. With a port it is written {written}"
+    assert meant(text, ()) == (f"https://[{text}]", remark if written else "")
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 300, f"{'a.' * 150}example", f"/srv/{'a' * 300}.pem", "~nobody-here/a.pem"]
+)
+def test_what_no_file_can_be_called_is_no_error(text: str) -> None:
+    """
+    Nor a home directory that nobody has: it is what it would be if there were no such file.
+    """
+    url, remark = meant(text, ())
+    assert remark == ""
+    assert url == (f"file://{Path(text).absolute()}" if text.endswith(".pem") else text)
+
+
+def test_a_path_that_may_not_be_looked_for_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The probe says that this is not permitted.
+    """
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert meant(str(tmp_path / "a.pem"), ()) == (f"file://{tmp_path}/a.pem", "")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +213,7 @@ def test_a_word_that_may_be_a_misspelt_name_is_told() -> None:
     ):
         assert meant("shp", names) == ("https://shp", "")
         assert taken_for_host("shp", "https://shp", names, file) == remark
-    for text in ("shp.example.com", "shp:443", "localhost", "https://shp", "shop"):
+    for text in ("shp.example.com", "shp:443", "localhost", "LOCALHOST", "https://shp", "shop"):
         assert taken_for_host(text, meant(text, ["shop"])[0], ["shop"], "expiry.yml") == ""
 
 

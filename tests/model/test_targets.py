@@ -99,6 +99,9 @@ QUOTED = "\N{RIGHT DOUBLE QUOTATION MARK}"
 AROUND = "quotes and brackets are around it, write https://a.example"
 BEGIN = f"a URL begins with one, such as https://www.example.com. {LISTED}"
 PATTERN = "a pattern is no host, name each host (`expiry-exporter discover` finds some)"
+BEHIND = f"a port stands behind its host, as in www.example.com:8443. {LISTED}"
+
+
 PORTS = "is not a port: ports are numbers from 1 to 65535"
 BAD_URLS = {
     "": f"'' has no scheme: {BEGIN}",
@@ -114,7 +117,7 @@ BAD_URLS = {
             ("postgresql//a.example:1/b", "postgres://a.example:1"),
             ("mqtts//a.example", "tls://a.example:PORT"),
             ("tls//a.example:1", "tls://a.example:1"),
-            ("whois//a.example", "domain://a.example"),
+            ("whois//a.example", "domain:a.example"),
         )
     },
     "/etc/a.pem": f"'/etc/a.pem' has no scheme: write file:///etc/a.pem. {LISTED}",
@@ -173,7 +176,8 @@ BAD_URLS = {
         "'secret/prod/tls' has no scheme: write the whole path of a file, file:///DIRECTORY/secret/prod/tls. "
         + LISTED
     ),
-    ":443": f"':443' has no scheme: {BEGIN}",
+    ":443": f"':443' has no scheme: {BEHIND}",
+    "443": f"'443' has no scheme: {BEHIND}",
     "://a.example": f"'://a.example' has no scheme: write https://a.example, {OTHER}",
     "http3://a.example": f"scheme 'http3' is not known: did you mean 'h3'? {LISTED}",
     "mqtts://a.example": f"scheme 'mqtts' is not known: did you mean 'tls'? {LISTED}",
@@ -185,7 +189,22 @@ BAD_URLS = {
     "a.example:tls": f"'a.example:tls' has no scheme: write tls://a.example:PORT. {LISTED}",
     "https:://a.example": "'https:://a.example' is not a URL: write https://a.example",
     "jdbc:postgresql://a:1/b": f"'jdbc:postgresql://a:1/b' has no scheme: write postgres://a:1. {LISTED}",
-    "a.example:": f"'a.example:' has no scheme: 'a.example:' is not a host name. {LISTED}",
+    "a.example:": f"'a.example:' has no scheme: a port is missing. {LISTED}",
+    **{
+        f"a.example:{port}": f"'a.example:{port}' has no scheme: '{port}' {PORTS}. {LISTED}"
+        for port in ("443x", "-1", "\u0661")
+    },
+    "[2001:db8::1": "'[2001:db8::1' has no scheme: a bracket is missing: an IPv6 address stands in [ and ], "
+    f"write https://[2001:db8::1]. {LISTED}",
+    "[]:443": f"'[]:443' has no scheme: only an IPv6 address stands in brackets. {LISTED}",
+    "ssl:a.example:443": f"'ssl:a.example:443' has no scheme: write tls://a.example:443. {LISTED}",
+    "http:a.example/b": f"'http:a.example/b' has no scheme: write https://a.example. {LISTED}",
+    "whois:a.example": f"'whois:a.example' has no scheme: write domain:a.example. {LISTED}",
+    "domain:a.example:43": "domain: takes a name alone: write domain:a.example",
+    "dns://ns.example/a.example": "'ns.example/a.example' is not a host name",
+    "tls:a.example": "'tls:a.example' is not a URL: write tls://a.example:PORT",
+    "https:/a.example/b": "'https:/a.example/b' is not a URL: write https://a.example",
+    "https:": "'https:' is not a URL: nothing is behind its scheme",
     "C:\\web.txt": rf"'C:\\web.txt' has no scheme: {WINDOWS}/mnt/c/web.txt. {LISTED}",
     "c:/a b/web.pem": f"'c:/a b/web.pem' has no scheme: {WINDOWS}/mnt/c/a b/web.pem. {LISTED}",
     "\\\\nas\\web.pem": rf"'\\\\nas\\web.pem' has no scheme: {WINDOWS}/DIRECTORY/web.pem. {LISTED}",
