@@ -458,11 +458,11 @@ def print_json(inventory: Inventory, now: float, stream: TextIO, refused: Collec
     Times are in seconds since the epoch, and once more as text in `rfc3339`. `refused` are texts that are no
     target.
     """
-    found: dict[str, object] = {
+    head: dict[str, object] = {
         "level": level(inventory, now, refused).name.lower(),
         "refused": list(refused),
         "seen_at": inventory.scrape.at,
-        "endpoints": [json_items.endpoint(row, inventory, now) for row in inventory.scrape.endpoints],
     }
-    json.dump(in_text(found, "seen_at"), stream, indent=2)
+    found = [json_items.endpoint(row, inventory, now) for row in inventory.scrape.endpoints]
+    json.dump({**in_text(head, "seen_at"), "endpoints": found}, stream, indent=2)
     stream.write("\n")

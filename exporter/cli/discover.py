@@ -32,6 +32,7 @@ from exporter.engine.open_files import fitting
 from exporter.judgement.coverage import Gap
 from exporter.logs import fields
 from exporter.model.foreign_text import printable
+from exporter.net.regular_files import is_there
 from exporter.passwords import shown
 from exporter.probes.dependencies import Dependencies
 from exporter.yaml_lines import ConfigError, ConfigFault
@@ -146,7 +147,7 @@ def _sources(given: Sequence[str]) -> tuple[SourceEntry, ...]:
     lines = [f"- {{{text}}}\n" if not text.lstrip().startswith("{") else f"- {text}\n" for text in given]
     if not given:
         usual = {"stores": STORES, "web_servers": WEB_SERVERS}
-        there = {name: [one for one in paths if _is_there(one)] for name, paths in usual.items()}
+        there = {name: [one for one in paths if is_there(one)] for name, paths in usual.items()}
         lines = [f"- {{{name}: {json.dumps(paths)}}}\n" for name, paths in there.items() if paths]
         lines.append("- {listening: true}\n")
     text = "discover:\n" + "".join(lines)
@@ -169,16 +170,6 @@ def _fault(fault: ConfigFault, given: Sequence[str]) -> str:
         return f"{shown(text)}: {wanted}"
     place = re.sub(r"^discover(\[\d+\])?\.?", "", fault.path)
     return ": ".join(part for part in (shown(text), place, fault.message) if part)
-
-
-def _is_there(path: str) -> bool:
-    """
-    Return True for what exists, as far as this user may know.
-    """
-    try:
-        return Path(path).exists()
-    except OSError:
-        return False
 
 
 async def look(config: Config) -> list[Looked]:

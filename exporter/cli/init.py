@@ -14,6 +14,7 @@ from exporter.cli.output_file import OutputError
 from exporter.cli.shorthand import meant
 from exporter.config import values
 from exporter.model.hosts import TargetError
+from exporter.net.regular_files import is_there
 
 DESCRIPTION = """\
 Write a short configuration with comments, to begin with. It never replaces a file
@@ -97,16 +98,19 @@ def _fail(message: str, code: int) -> int:
 
 def start(targets: list[str], file: Path) -> str:
     """
-    Return a configuration with these targets: URLs, hosts or paths. Raises TargetError.
+    Return a configuration with these targets: URLs, hosts or paths. Raises TargetError. Prints what may be
+    meant otherwise.
     """
     shown = []
     for text in targets or ["https://www.example.com"]:
-        if re.search(r"\.ya?ml$", text) and "://" not in text and not Path(text).exists():
+        if re.search(r"\.ya?ml$", text) and "://" not in text and not is_there(text):
             raise TargetError(
                 f"there is no file {text} to watch: --output-file={text} names the file to write"
             )
-        url, _ = meant(text, ())
+        url, remark = meant(text, ())
         values.url(url)
+        if remark:
+            sys.stderr.write(f"expiry-exporter init: {remark}\n")
         # JSON's quotes are YAML's too.
         shown.append(
             f"  - {json.dumps(url)}" if any(one in url for one in "*?[]{}#,&!|'\"%@`") else f"  - {url}"

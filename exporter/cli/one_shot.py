@@ -31,7 +31,7 @@ from exporter.model.hosts import TargetError
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES
 from exporter.net.named_files import LIMIT
-from exporter.net.regular_files import read
+from exporter.net.regular_files import is_there, read
 from exporter.passwords import without_secrets
 from exporter.pki.trust import TrustStore, TrustStoreError
 from exporter.probes.dependencies import Dependencies
@@ -152,7 +152,7 @@ def _unusable(ca_file: str) -> str:
     Return why a file of trust anchors can't be used; empty when it can.
     """
     # A target may be all files of a directory, and these may not.
-    if Path(ca_file).is_dir():
+    if is_there(ca_file) and Path(ca_file).is_dir():
         return f"{ca_file} is a directory: name one PEM file"
     try:
         TrustStore.from_pem(read(ca_file, LIMIT)[0])

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 from exporter.model.hosts import is_network, parse_ip
 from exporter.model.paths import is_path
 from exporter.model.urls import SCHEMES, Form, second_scheme, url_of_host
+from exporter.net.regular_files import is_there
 from exporter.passwords import without_secrets
 from exporter.yaml_lines import SIZE_LIMIT
 
@@ -54,7 +55,7 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     if text in names:
         return text, ""
     # Of a name in a directory blanks are part.
-    text = text if _is_there(Path(text)) else text.strip()
+    text = text if is_there(Path(text)) else text.strip()
     # The empty path is this directory, which nobody means who leaves a variable of the shell unset.
     if not text:
         return "", ""
@@ -69,13 +70,13 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
             return f"{scheme}://{place}", f"{without_secrets(text)}: {IGNORED}"
         return text, ""
     path_of_file = _from_home(text)
-    is_there = _is_there(path_of_file)
-    if is_there or is_path(text):
-        pattern = "/**" if is_there and path_of_file.is_dir() else ""
+    exists = is_there(path_of_file)
+    if exists or is_path(text):
+        pattern = "/**" if exists and path_of_file.is_dir() else ""
         whole = os.fsencode(path_of_file.absolute())
         # What exists is meant itself, whatever else its name would match as a pattern.
-        remark = f"{text}: {CONFIGURATION}" if is_there and _is_configuration(path_of_file) else ""
-        written = quote(glob.escape(whole) if is_there else whole)
+        remark = f"{text}: {CONFIGURATION}" if exists and _is_configuration(path_of_file) else ""
+        written = quote(glob.escape(whole) if exists else whole)
         return f"file://{written.rstrip('/') if pattern else written}{pattern}", remark
     place, path = _divided(text)
     # What has another scheme gets a message of its own.
@@ -91,17 +92,6 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     if parse_ip(text) is not None and parse_ip(host) is not None and port.isdecimal():
         return url, f"{text}: it is taken for an address alone. With a port it is written [{host}]:{port}"
     return url, ""
-
-
-def _is_there(path: Path) -> bool:
-    """
-    Return whether there is a file or a directory that may be looked for.
-    """
-    try:
-        return path.exists()
-    except OSError:
-        # A host may have more characters than a file's name. Who may not look learns that from the probe.
-        return False
 
 
 def _from_home(text: str) -> Path:

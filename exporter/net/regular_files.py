@@ -29,6 +29,17 @@ Stamp = bytes
 """Device, inode, size, and when content and inode changed last; packed, since there are many."""
 
 
+def is_there(path: str | Path) -> bool:
+    """
+    Return whether a path that somebody named exists, as far as this user may know.
+    """
+    try:
+        return Path(path).exists()
+    except OSError:
+        # No name of a file is so long, or its directory may not be entered.
+        return False
+
+
 def read(path: str, limit: int) -> tuple[bytes, os.stat_result | None]:
     """
     Return the content of a regular file and its status; None when it changed all the while. Raises

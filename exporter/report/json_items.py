@@ -24,17 +24,15 @@ def endpoint(row: EndpointRow, inventory: Inventory, now: float) -> Document:
     """
     Return an endpoint with all its items.
     """
-    found = {
-        **_head(row),
-        "policy": row.target.policy.name,
-        "last_seen": row.held.seen_at,
+    head = {**_head(row), "policy": row.target.policy.name, "last_seen": row.held.seen_at}
+    return {
+        **in_text(head, "last_seen"),
         **_state(row, inventory.status(row, now)),
         "items": [
             in_text(item(judged, inventory), *_TIMES)
             for judged in (row.verdict.items if row.verdict is not None else ())
         ],
     }
-    return in_text(found, "last_seen")
 
 
 def items(inventory: Inventory, selection: Selection, now: float) -> tuple[Document, Iterator[Document]]:

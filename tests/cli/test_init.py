@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.cli import main
+from exporter.cli.shorthand import IGNORED
 from exporter.config.reader import parse
 from exporter.demo.minter import root
 from exporter.report.status import Level
@@ -93,3 +94,20 @@ def test_the_name_of_a_configuration_is_not_taken_for_a_target(
     (tmp_path / "web.yml").touch()
     assert main.main(["init", "web.yml"]) == 0
     assert f"- file://{tmp_path}/web.yml" in (tmp_path / "expiry.yml").read_text("utf-8")
+
+
+def test_what_was_written_otherwise_than_it_is_taken_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    As `check` says it. A name that no file can have is none that is there.
+    """
+    file = tmp_path / "expiry.yml"
+    assert main.main(["init", "--output-file", str(file), "https://www.example.com/a?b=c"]) == 0
+    assert capsys.readouterr().err == f"expiry-exporter init: https://www.example.com/a?...: {IGNORED}\n"
+    assert [one.name for one in parse(file.read_bytes(), str(file), {}).targets] == [
+        "https://www.example.com"
+    ]
+    long = f"{'a' * 300}.yml"
+    assert main.main(["init", long]) == 2
+    assert f"there is no file {long} to watch" in capsys.readouterr().err
