@@ -105,6 +105,10 @@ def left_out_line(name: str, count: int) -> str:
     return f'{LEFT_OUT.name}{{target="{escape(name)}"}} {count}.0\n'
 
 
+AT_A_TIME = 2048
+"""Pieces of lines that are joined to one part of the text: a few hundred kilobytes at most."""
+
+
 NEW_FOR = 900.0
 """Seconds for which an endpoint that was seen for the first time is exported as such."""
 
@@ -243,7 +247,7 @@ class Exposition:
 
     def parts(self, scrape: Scrape, own: Samples) -> Iterator[str]:
         """
-        Yield the text of each family, since the whole may have tens of megabytes and need not be held twice.
+        Yield the text in parts, since the whole may have tens of megabytes and need not be held twice.
         """
         yield from self._parts(
             scrape.targets, scrape.endpoints, own, scrape.problems, scrape.at, scrape.issuances
@@ -284,7 +288,9 @@ class Exposition:
             # Taken out, so that lines that were made for this answer only go with their family.
             found = lines.pop(family)
             if found:
-                yield f"# HELP {family.name} {family.help}\n# TYPE {family.name} gauge\n{''.join(found)}"
+                yield f"# HELP {family.name} {family.help}\n# TYPE {family.name} gauge\n"
+            for begin in range(0, len(found), AT_A_TIME):
+                yield "".join(found[begin : begin + AT_A_TIME])
 
     def _compare(
         self,

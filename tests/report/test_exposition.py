@@ -693,6 +693,18 @@ def test_lines_take_less_room_than_their_text() -> None:
     assert peak - kept < size
 
 
+def test_no_part_of_the_text_grows_with_the_fleet() -> None:
+    """
+    Whoever compresses or sends the text holds little of it at a time, however many endpoints there are.
+    """
+    of = target()
+    scene = Scene().see(of, *(seen(facts(certificate()), f"192.0.2.1:{n}") for n in range(2000)))
+    scrape = Scrape((TargetRow(of, "wire", 0),), tuple(scene.rows()), (), 1.0, 10.0, complete=True, at=NOW)
+    parts = list(Exposition().parts(scrape, {}))
+    assert sum(map(len, parts)) > 2_000_000
+    assert max(map(len, parts)) < 250_000
+
+
 def test_a_target_is_unsettled_until_it_was_seen_often() -> None:
     """
     Its line, which is kept from one text to the next, says so as long as it is true.
