@@ -26,6 +26,11 @@ MOST = 3
 """Workers at most, where the number of processes is not set."""
 
 
+OWN = {1: 3, 2: 9}
+"""By number of workers, one of how many targets the first process probes itself: then each process has about
+as much to do. To ask, remember and judge costs it a quarter of a conversation: with three it has enough."""
+
+
 Look = Callable[[Target, Endpoint, Network, Trace], Awaitable[Facts]]
 """As `Probe.look`."""
 
@@ -105,14 +110,17 @@ class Workers:
 
     def look(self, target: Target) -> Look | None:
         """
-        Return how a worker probes the target; None when none does now.
+        Return how a worker probes the target; None when none does now, or it is one of those that this
+        process probes itself.
         """
         known = self._indices.get(target.name)
         if known is None or known[0] is not target or not self._workers:
             return None
-        index = known[1]
+        index, count = known[1], len(self._workers)
         # Always the same one, which knows what it told last.
-        worker = self._workers[index % len(self._workers)]
+        worker = self._workers[index % count]
+        if (each := OWN.get(count)) is not None and index % each == each - 1:
+            return None
         return partial(_look, worker, index) if worker.ready else None
 
     async def close(self) -> None:

@@ -285,6 +285,23 @@ def test_how_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(run()) == [0, 1, 1, 0, MOST]
 
 
+@pytest.mark.parametrize(("processes", "own"), [(2, 6), (3, 2), (4, 0)])
+def test_the_first_process_has_a_share_of_the_conversations(processes: int, own: int) -> None:
+    """
+    Always in the same targets, and the fewer the more others there are.
+    """
+
+    async def run() -> None:
+        targets = [target(f"127.0.0.1:{port}", name=str(port)) for port in range(1, 19)]
+        async with working(processes, *targets) as (_, workers):
+            mine = [one for one in targets if workers.look(one) is None]
+            assert len(mine) == own
+            workers.serve(tuple(targets))
+            assert [one for one in targets if workers.look(one) is None] == mine
+
+    asyncio.run(run())
+
+
 def children(pid: int) -> list[int]:
     """
     The processes whose parent this one is.
