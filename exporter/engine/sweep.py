@@ -89,6 +89,8 @@ class Sweeper:
         self._news = asyncio.Event()
         self._under_way = 0
         """Number of sweeps that are not over."""
+        self._alone = True
+        """True while no two sweeps overlap."""
         self._far: Turns[_Work] = Turns(concurrency)
         self._local: Turns[_Work] = Turns(LOCAL_AT_A_TIME)
         self._current: dict[str, Progress] = {}
@@ -138,6 +140,7 @@ class Sweeper:
         """
         loop = self._dependencies.loop
         self._latest = sweep = Sweep(loop, deadline, reserved)
+        self._alone = not self._under_way
         self._under_way += 1
         sweep.beginning = loop.create_task(self._begin(sweep, targets, trace_steps=trace_steps))
         return sweep
@@ -393,11 +396,12 @@ class Sweeper:
         loop = self._dependencies.loop
         trace = Trace(loop.time, deadline=progress.deadline, steps=[] if progress.trace_steps else None)
         started = loop.time()
-        if progress.begun is None:
-            progress.begun = {}
+        progress.begun = progress.begun or {}
         progress.begun[label] = (trace, started)
-        elsewhere = self._workers.look(target) if self._workers is not None and trace.steps is None else None
-        look = elsewhere or PROBES[target.url.scheme].look
+        look = PROBES[target.url.scheme].look
+        if self._workers is not None and trace.steps is None:
+            # The answer of a sweep that ends first must not wait for conversations of this process.
+            look = self._workers.look(target, shared=self._alone) or look
         failed, facts = await caught(
             partial(look, target, endpoint, self._dependencies, trace), target, trace
         )

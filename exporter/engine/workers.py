@@ -108,10 +108,10 @@ class Workers:
             return min(self._processes - 1, plain)
         return min(MOST, processors() - 1) if plain >= FEWEST else 0
 
-    def look(self, target: Target) -> Look | None:
+    def look(self, target: Target, *, shared: bool = True) -> Look | None:
         """
         Return how a worker probes the target; None when none does now, or it is one of those that this
-        process probes itself.
+        process probes itself where the work is `shared`.
         """
         known = self._indices.get(target.name)
         if known is None or known[0] is not target or not self._workers:
@@ -119,7 +119,7 @@ class Workers:
         index, count = known[1], len(self._workers)
         # Always the same one, which knows what it told last.
         worker = self._workers[index % count]
-        if (each := OWN.get(count)) is not None and index % each == each - 1:
+        if shared and (each := OWN.get(count)) is not None and index % each == each - 1:
             return None
         return partial(_look, worker, index) if worker.ready else None
 

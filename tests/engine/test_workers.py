@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from exporter.engine.monitor import Monitor
-from exporter.engine.workers import FEWEST, MOST, Workers, is_plain
+from exporter.engine.workers import FEWEST, MOST, Look, Workers, is_plain
 from exporter.model.observation import Failed, Observation, Observed
 from exporter.model.proxies import parse_proxy
 from exporter.model.targets import Target
@@ -298,7 +298,40 @@ def test_the_first_process_has_a_share_of_the_conversations(processes: int, own:
             assert len(mine) == own
             workers.serve(tuple(targets))
             assert [one for one in targets if workers.look(one) is None] == mine
+            assert None not in [workers.look(one, shared=False) for one in targets]
 
+    asyncio.run(run())
+
+
+def test_while_sweeps_overlap_the_first_process_has_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Its time is for the answer of the sweep that ends first.
+    """
+    release = threading.Event()
+    asked: list[bool] = []
+    ask = Workers.look
+
+    def hold(_: socket.socket, __: threading.Event) -> None:
+        release.wait(DEADLINE)
+
+    def noted(workers: Workers, one: Target, *, shared: bool) -> Look | None:
+        asked.append(shared)
+        return ask(workers, one, shared=shared)
+
+    async def run() -> None:
+        with serving(hold) as port:
+            one, other = (target(port, name=name, timeout=DEADLINE) for name in ("one", "other"))
+            async with working(2, one, other) as (monitor, _):
+                first = asyncio.ensure_future(monitor.probe(one, DEADLINE))
+                await until(lambda: asked == [True])
+                await monitor.probe(other, 0.1)
+                assert asked == [True, False]
+                release.set()
+                await first
+                await monitor.probe(other, 0.1)
+                assert asked == [True, False, True]
+
+    monkeypatch.setattr(Workers, "look", noted)
     asyncio.run(run())
 
 
