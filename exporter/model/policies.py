@@ -6,10 +6,12 @@ deadlines are given as time left before the end, because that is how people
 state them ("three weeks before").
 """
 
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 
 HOUR = 3600.0
 
@@ -336,21 +338,46 @@ def renewer_of(issuer: str, subject: str, places: Iterable[str], stated: str = "
 
     Issuer and subject are RFC 4514 names. A place says more than an issuer, who serves many.
     """
-    places = tuple(places)
+    if (found := _STATED.get(stated)) is not None:
+        return found
+    texts = [place.lower() for place in places]
+    subject, issuer = subject.lower(), issuer.lower()
     for renewer in RENEWERS:
-        if renewer.policy.name == stated:
+        if _match([subject], renewer.subjects) or _match(texts, renewer.places):
             return renewer
-    for renewer in RENEWERS:
-        if any(_matches(place, renewer.places) for place in places) or _matches(subject, renewer.subjects):
-            return renewer
-    return next((renewer for renewer in RENEWERS if _matches(issuer, renewer.issuers)), None)
+    return next((renewer for renewer in RENEWERS if _match([issuer], renewer.issuers)), None)
 
 
-def _matches(text: str, patterns: Collection[str]) -> bool:
+_STATED = {renewer.policy.name: renewer for renewer in RENEWERS}
+
+
+def _match(texts: Iterable[str], patterns: tuple[str, ...]) -> bool:
+    """
+    Return True when one of the patterns matches one of the texts, which are in lower case.
+    """
     if not patterns:
         return False
-    lowered = text.lower()
-    return any(fnmatchcase(lowered, pattern.lower()) for pattern in patterns)
+    words, others = _read(patterns)
+    for text in texts:
+        for word in words:
+            if word in text:
+                return True
+        if others is not None and others.match(text) is not None:
+            return True
+    return False
+
+
+@lru_cache(maxsize=256)
+def _read(patterns: tuple[str, ...]) -> tuple[tuple[str, ...], re.Pattern[str] | None]:
+    """
+    Return the words of patterns like `*word*`, and an expression for the others, in lower case.
+
+    Each probe asks for dozens: to search for a word takes a fiftieth of the time of an expression.
+    """
+    lowered = [pattern.lower() for pattern in patterns]
+    words = {one: one[1:-1] for one in lowered if re.fullmatch(r"\*[^*?\[]*\*", one)}
+    others = "|".join(translate(one) for one in lowered if one not in words)
+    return tuple(words.values()), re.compile(others) if others else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +400,7 @@ class Match:
             return False
         if not self.issuers:
             return True
-        return issuer is not None and _matches(issuer, self.issuers)
+        return issuer is not None and _match([issuer.lower()], self.issuers)
 
 
 BY_KIND = (

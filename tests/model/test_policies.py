@@ -2,6 +2,8 @@
 Policies: when a renewal is due, and when a person is told.
 """
 
+from fnmatch import fnmatchcase
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from exporter.model.policies import (
     MANUAL,
     RENEWERS,
     Before,
+    Match,
     Policy,
     TimeLeft,
     lateness,
@@ -236,6 +239,18 @@ def test_what_gives_a_renewer_away(
     """
     found = renewer_of(issuer, subject, [place], stated)
     assert (found and found.policy.name) == expected
+
+
+PATTERNS = st.lists(st.text("ab*?[]!A", max_size=6), min_size=1, max_size=3).map(tuple)
+
+
+@given(st.text("abAB\n", max_size=6), PATTERNS)
+def test_issuers_match_as_file_names_do(issuer: str, patterns: tuple[str, ...]) -> None:
+    """
+    Words are searched for without an expression, which must make no difference.
+    """
+    expected = any(fnmatchcase(issuer.lower(), pattern.lower()) for pattern in patterns)
+    assert Match(AUTOMATIC, issuers=patterns).fits("leaf", issuer) == expected
 
 
 BEFORE = st.builds(Before, st.floats(1, 100 * YEAR), st.none() | st.floats(0.001, 0.5)) | st.builds(
