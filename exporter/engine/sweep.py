@@ -392,16 +392,16 @@ class Sweeper:
                 break
 
     async def _look_once(self, progress: Progress, label: str, endpoint: Endpoint) -> ProbeResult:
-        target = progress.target
-        loop = self._dependencies.loop
+        target, loop = progress.target, self._dependencies.loop
         trace = Trace(loop.time, deadline=progress.deadline, steps=[] if progress.trace_steps else None)
         started = loop.time()
         progress.begun = progress.begun or {}
         progress.begun[label] = (trace, started)
         look = PROBES[target.url.scheme].look
         if self._workers is not None and trace.steps is None:
-            # The answer of a sweep that ends first must not wait for conversations of this process.
-            look = self._workers.look(target, shared=self._alone) or look
+            # What is new is work enough for this process, and so is the answer of a sweep that ends first.
+            shared = self._alone and label in self._memory.known(target).endpoints
+            look = self._workers.look(target, shared=shared) or look
         failed, facts = await caught(
             partial(look, target, endpoint, self._dependencies, trace), target, trace
         )
