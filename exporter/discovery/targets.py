@@ -127,7 +127,7 @@ def joined(config: Config, lists: Sequence[Made]) -> tuple[Target, ...]:
     names |= {target.name for target in config.targets}
     places = {_place(target) for target in config.by_hand}
     # What is found is mostly one file; what a person wrote may be the pattern of them all, `**` too.
-    covered = covering(target.url.path for target in config.by_hand if target.url.scheme == "file")
+    covered = covering([target.url.path for target in config.by_hand if target.url.scheme == "file"])
     known: dict[tuple[str, str], Policy] = {}
     for made_here in lists:
         for found, target in made_here.by_found.values():

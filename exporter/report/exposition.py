@@ -183,7 +183,7 @@ def pending_lines(endpoints: Iterable[EndpointRow], at: float) -> Iterator[str]:
     """
     Yield a line for each target that can't be seen at `at`, for too short a time yet to be a problem.
     """
-    failing = (row.known for row in endpoints if isinstance(row.held.observation, Failed))
+    failing = [row.known for row in endpoints if isinstance(row.held.observation, Failed)]
     for found in pending(failing, at):
         row, onset = ProblemRow(found, at), found.onset
         texts, target = zip(("cause", "where", "advice"), brief(row), strict=True), onset.known.target
@@ -196,7 +196,7 @@ def urgency_lines(endpoints: Iterable[EndpointRow], problems: Iterable[ProblemRo
     """
     Yield a line for each endpoint that is not OK.
     """
-    places = at_each_endpoint(row.found for row in problems)
+    places = at_each_endpoint([row.found for row in problems])
     for row in endpoints:
         stands = standing(row, onsets_at(row, places))
         if stands is not WELL:
