@@ -1,5 +1,5 @@
 """
-Metrics of the exporter itself: its version, by which rules know it, and its sources of targets.
+Metrics of the exporter itself: its version, by which rules know it, and its sources of targets, its caches.
 """
 
 import platform
@@ -8,6 +8,8 @@ from OpenSSL import SSL
 
 from exporter import __version__
 from exporter.discovery.runner import Discovery
+from exporter.judgement.coverage import Coverage
+from exporter.model.caches import Budget
 from exporter.report import families
 from exporter.report.exposition import Samples
 
@@ -50,3 +52,24 @@ def of_discovery(discovery: Discovery) -> Samples:
     if discovery.feeds:
         own[families.DISCOVERY_PENDING] = [((), float(discovery.pending))]
     return own
+
+
+def of_caches(budget: Budget) -> Samples:
+    """
+    Return how much each cache holds, and the limit of all.
+    """
+    caches = {(("cache", name),): held for name, held in sorted(budget.held.items())}
+    return {
+        families.CACHE_LIMIT: [((), float(budget.limit))],
+        families.CACHE_BYTES: [(labels, float(weight)) for labels, (_, weight) in caches.items()],
+        families.CACHE_ENTRIES: [(labels, float(things)) for labels, (things, _) in caches.items()],
+    }
+
+
+def of_coverage(coverage: Coverage) -> Samples:
+    """
+    Return the number of names that no target looks at, by the target whose certificate has them; empty when
+    there are none.
+    """
+    counts = [((("target", name),), float(count)) for name, count in coverage.counts.items()]
+    return {families.UNWATCHED: counts} if counts else {}

@@ -37,7 +37,7 @@ from exporter.report.exposition import Exposition, Samples
 from exporter.report.inventory import Inventory, Rhythm
 from exporter.server.bodies import Answers, join
 from exporter.server.loops import from_any_loop
-from exporter.server.own_metrics import Shard, build, of_discovery, share
+from exporter.server.own_metrics import Shard, build, of_caches, of_coverage, of_discovery, share
 from exporter.yaml_lines import ConfigError, ConfigFault
 
 logger = logging.getLogger(__name__)
@@ -466,7 +466,6 @@ class Service:
         }
         if self.saving is not None:
             values[families.STATE_SUCCESS] = self.saving.works
-        values[families.CACHE_LIMIT] = BUDGET.limit
         own: Samples = {family: [((), float(value))] for family, value in values.items()}
         if "blackbox" in self._exposition.exporters:
             own[BLACKBOX_RELOAD] = own[families.RELOAD_SUCCESS]
@@ -474,22 +473,12 @@ class Service:
         own[families.SHARD_RATIO] = [(self._shard, share(self._shard))]
         if self.external_url is not None:
             own[families.WEB] = [((("external_url", self.external_url),), 1.0)]
-        for cache, (things, weight) in sorted(BUDGET.held.items()):
-            own.setdefault(families.CACHE_BYTES, []).append(((("cache", cache),), float(weight)))
-            own.setdefault(families.CACHE_ENTRIES, []).append(((("cache", cache),), float(things)))
+        own |= of_caches(BUDGET)
         own |= of_discovery(self.discovery)
-        own |= self._unwatched(scrape)
+        # A replica knows its share only.
+        own |= {} if self.sharded else of_coverage(scrape.coverage)
         own |= build(self._shard)
         return own
-
-    def _unwatched(self, scrape: Scrape) -> Samples:
-        """
-        Return the number of names that no target looks at; none on a replica, which knows its share only.
-        """
-        counts = {} if self.sharded else scrape.coverage.counts
-        if not counts:
-            return {}
-        return {families.UNWATCHED: [((("target", name),), float(count)) for name, count in counts.items()]}
 
     @property
     def sharded(self) -> bool:
