@@ -71,5 +71,7 @@ def of_coverage(coverage: Coverage) -> Samples:
     Return the number of names that no target looks at, by the target whose certificate has them; empty when
     there are none.
     """
-    counts = [((("target", name),), float(count)) for name, count in coverage.counts.items()]
-    return {families.UNWATCHED: counts} if counts else {}
+    counts = coverage.counts
+    if not counts:
+        return {}
+    return {families.UNWATCHED: [((("target", name),), float(count)) for name, count in counts.items()]}
