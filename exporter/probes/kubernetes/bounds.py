@@ -5,9 +5,9 @@ A server that sends without end takes no turns from the other targets.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from time import perf_counter
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
@@ -42,8 +42,8 @@ OBJECT_LIMIT = 100_000
 
 
 ENDPOINT_LIMIT = 20_000
-"""Keys with items in the objects of one list: as many as files of a pattern. Each is an endpoint, which every
-scrape judges and writes."""
+"""Keys with items in all objects of one API server: as many as files of a pattern. Each is an endpoint, which
+every scrape judges and writes."""
 
 
 BYTES_LIMIT = 128 * 1024 * 1024
@@ -105,6 +105,16 @@ class Share:
             self._rested = max(self._rested, loop.time() - self._credit) + REST * taken
 
 
+class Weight(NamedTuple):
+    """
+    What is kept of a list.
+    """
+
+    bytes: int
+    keys: int
+    """Keys with items."""
+
+
 class Held:
     """
     The objects of one list, and what they weigh.
@@ -151,16 +161,23 @@ class Held:
         """
         return self._named > self._most
 
-    def refuse_too_much(self, others: Mapping[object, int]) -> None:
+    @property
+    def weight(self) -> Weight:
         """
-        Raise ProbeError when this is more than is kept. `others` has the bytes of the server's other lists.
+        What this takes of the API server's share.
+        """
+        return Weight(self.bytes, self._endpoints)
+
+    def refuse_too_much(self, others: Collection[Weight]) -> None:
+        """
+        Raise ProbeError when this is more than is kept. `others` are the server's other lists.
         """
         remedy = "name namespaces, or use a selector"
         if len(self.objects) > OBJECT_LIMIT:
             words = f"there are more than {OBJECT_LIMIT:,} objects: {remedy}"
-        elif self._endpoints > ENDPOINT_LIMIT:
+        elif self._endpoints + sum(one.keys for one in others) > ENDPOINT_LIMIT:
             words = f"more than {ENDPOINT_LIMIT:,} keys hold something that expires: {remedy}"
-        elif self.bytes + sum(others.values()) > BYTES_LIMIT:
+        elif self.bytes + sum(one.bytes for one in others) > BYTES_LIMIT:
             words = f"what is kept of this API server takes more than {BYTES_LIMIT:,} bytes: {remedy}"
         else:
             return

@@ -24,7 +24,7 @@ from exporter.model.reasons import Reason
 from exporter.net.pools import Pool
 from exporter.net.tls_contexts import tls_context
 from exporter.probes.kubernetes import exec_plugins
-from exporter.probes.kubernetes.bounds import CREDIT, Share
+from exporter.probes.kubernetes.bounds import CREDIT, Share, Weight
 from exporter.probes.kubernetes.exec_plugins import Credential, Plugin
 from exporter.probes.kubernetes.kubeconfig import SERVICE_ACCOUNT, _in_cluster, _Read, by_kubeconfig
 
@@ -97,8 +97,8 @@ class Cluster:
         self._run: _Run | None = None
         self._running = asyncio.Lock()
         self.lists, self.events = Share(CREDIT), Share()
-        self.bytes: dict[object, int] = {}
-        """The bytes that are kept of each of its lists."""
+        self.weights: dict[object, Weight] = {}
+        """What is kept of each of its lists."""
 
     def __str__(self) -> str:
         """

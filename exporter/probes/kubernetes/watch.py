@@ -23,7 +23,7 @@ from exporter.net.http_sockets import HttpSocket, Meter
 from exporter.net.network import Network
 from exporter.pki.renewal_information import seconds_of
 from exporter.probes.kubernetes.api import Change, GoneError, json_object, message_of, read_events, read_page
-from exporter.probes.kubernetes.bounds import ERROR_LIMIT, GROWTH, PAGE, PAGE_LIMIT, PAGES_LIMIT, Held
+from exporter.probes.kubernetes.bounds import ERROR_LIMIT, GROWTH, PAGE, PAGE_LIMIT, PAGES_LIMIT, Held, Weight
 from exporter.probes.kubernetes.cluster import PLUGIN_PAUSE, Access, Cluster
 from exporter.probes.kubernetes.objects import Key, Question, Stored, key_of, texts_of, version_of
 
@@ -139,7 +139,7 @@ class View:
         End the watch.
         """
         self._task.cancel()
-        self.cluster.bytes.pop(self.question, None)
+        self.cluster.weights.pop(self.question, None)
 
     @property
     def objects(self) -> Mapping[Key, Stored]:
@@ -378,7 +378,7 @@ class View:
                 break
         held.listed()
         self._held, self._version = held, page.version
-        self.cluster.bytes[self.question] = held.bytes
+        self.cluster.weights[self.question] = held.weight
         self.changes += 1
         self.listed = True
         self._heard()
@@ -448,7 +448,7 @@ class View:
             self._version = one.version or self._version
             if self._held.grew:
                 raise _GrownError
-        self.cluster.bytes[self.question] = self._held.bytes
+        self.cluster.weights[self.question] = self._held.weight
         try:
             self._held.refuse_too_much(self._others)
         except ProbeError:
@@ -456,11 +456,11 @@ class View:
             raise
 
     @property
-    def _others(self) -> dict[object, int]:
+    def _others(self) -> list[Weight]:
         """
-        The bytes that are kept of the other lists of this API server.
+        What is kept of the other lists of this API server.
         """
-        return {one: size for one, size in self.cluster.bytes.items() if one != self.question}
+        return [weight for one, weight in self.cluster.weights.items() if one != self.question]
 
     async def _refuse_unless_good(self, answer: aiohttp.ClientResponse, access: Access) -> None:
         """

@@ -17,7 +17,7 @@ from exporter.logs import LogfmtFormatter
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.probes.kubernetes import bounds
-from exporter.probes.kubernetes.bounds import GROWTH, REST, Held, Share
+from exporter.probes.kubernetes.bounds import GROWTH, REST, Held, Share, Weight
 from exporter.probes.kubernetes.objects import LEAST_SIZE, Stored
 from tests.probes.kubernetes.api_server import secret
 from tests.probes.kubernetes.flooding import KINDS, authority
@@ -102,12 +102,12 @@ def stored(*labels: str, content: int = 0, read: int = 0) -> Stored:
     return Stored("1", dict.fromkeys(labels, failed), content=tuple(range(content)), read=read)
 
 
-def refusal(held: Held, others: dict[object, int] | None = None) -> str:
+def refusal(held: Held, *others: Weight) -> str:
     """
     Why no more is kept; empty when it is.
     """
     try:
-        held.refuse_too_much(others or {})
+        held.refuse_too_much(others)
     except ProbeError as error:
         return f"{error.reason}: {error.detail}"
     return ""
@@ -130,7 +130,8 @@ def test_what_is_held_is_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (refusal(held), held.bytes) == ("", LEAST_SIZE)
     held.put(("a", "d"), stored(read=98 * LEAST_SIZE))
     assert refusal(held) == ""
-    assert "takes more than 102,400 bytes" in refusal(held, {"another list": 2 * LEAST_SIZE})
+    assert "takes more than 102,400 bytes" in refusal(held, Weight(2 * LEAST_SIZE, 0))
+    assert "more than 3 keys" in refusal(held, Weight(0, 1))
     held.put(("a", "d"), stored(content=98))
     assert held.bytes == 100 * LEAST_SIZE
 
