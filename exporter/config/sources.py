@@ -24,6 +24,10 @@ from exporter.config.shapes import form
 from exporter.model.hosts import normal_host, parse_ip
 from exporter.passwords import shown
 
+PACE = {"rate", "large"}
+"""Keys of a source that say nothing about where it looks."""
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -283,9 +287,10 @@ class SourceEntry(Part):
     @property
     def identity(self) -> str:
         """
-        What makes the source the same one after a reload and a restart: where it looks.
+        What makes the source the same one after a reload and a restart: where it looks, not how fast.
         """
-        return json.dumps([self.source, self.model_dump(mode="json", include={self.source})], sort_keys=True)
+        where = self.model_dump(mode="json", include={self.source}, exclude={self.source: PACE})
+        return json.dumps([self.source, where], sort_keys=True)
 
 
 SOURCES = (

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from exporter.config.reader import parse
 from exporter.config.sources import NetworksSource
 from exporter.discovery import source, trying
 from exporter.discovery.base import Context, Listing
@@ -169,6 +170,19 @@ def test_a_round_goes_on_where_the_last_run_ended(monkeypatch: pytest.MonkeyPatc
     )
     for other in others:
         assert run(settings, other)[0].remember["position"] == 10
+
+
+def test_another_rate_begins_no_new_round() -> None:
+    """
+    Nor does a confirmation: after a reload with it no address is tried again. Other ports do.
+    """
+
+    def identity(more: str) -> str:
+        text = f"discover: [{{networks: {{cidr: 127.0.0.0/28, {more}}}}}]"
+        return parse(text.encode(), "expiry.yml", {}).discover[0].identity
+
+    assert identity("rate: 5, large: true") == identity("rate: 50")
+    assert identity("ports: [444]") != identity("rate: 50")
 
 
 @pytest.mark.parametrize(
