@@ -237,12 +237,15 @@ def _passed_on(server: _Block, outer: _Block) -> list[str]:
     """
     Return the names by which a server of `stream` chooses who speaks TLS instead of it.
     """
-    if server.last("ssl_preread") != "on":
+    if (server.last("ssl_preread") or outer.last("ssl_preread")) != "on":
         return []
+    used = _variables(server.last("proxy_pass"))
     return [
         one.words[0]
         for block in outer.all("map")
-        if block.words[1:] == ["$ssl_preread_server_name", server.last("proxy_pass")]
+        if len(block.words) == 3
+        and _variables(block.words[1]) == {"ssl_preread_server_name"}
+        and used & _variables(block.words[2])
         for one in block.children
         if host_name(one.words[0]) and one.words[0] not in {"default", "hostnames", "volatile", "include"}
     ]
@@ -291,15 +294,22 @@ def _certificates(
                 yield os.path.join(base, known), names  # noqa: PTH118
 
 
+def _variables(text: str) -> set[str]:
+    """
+    Return the names of the variables in a text.
+    """
+    return {one or other for one, other in re.findall(r"\$(?:\{(\w+)\}|(\w+))", text)}
+
+
 def _known_values(text: str, server: _Block, outer: _Block) -> list[tuple[str, Sequence[str]]]:
     """
     Return what a path with one variable may be, with the names that make it so: by the names of the server,
     or by a `map`. Nothing if only the running server knows.
     """
-    variables = set(re.findall(r"\$(?:\{(\w+)\}|(\w+))", text))
+    variables = _variables(text)
     if len(variables) != 1:
         return []
-    (variable,) = ("".join(one) for one in variables)
+    (variable,) = variables
     if variable == "ssl_server_name":
         names = [name for one in server.all("server_name") for name in one.words[1:]]
         values = [(name, [name]) for name in names if host_name(name) and not name.startswith(".")]

@@ -587,6 +587,24 @@ server { listen 8442; ssl_preread on; proxy_pass $other; }
     assert listing.notes == ()
 
 
+def test_nginx_passes_on_by_what_is_said_for_all_of_a_stream(tmp_path: Path) -> None:
+    """
+    And by a variable that is a part of where it passes them.
+    """
+    text = """stream {
+ssl_preread on;
+map "${ssl_preread_server_name}" $host_of { a.example 127.0.0.2; default 127.0.0.3; }
+map $ssl_preread_server_name { b.example x; }
+map;
+server { listen 443; proxy_pass ${host_of}:8443; }
+server { listen 444; ssl_preread off; proxy_pass $host_of:8443; }
+server { listen 445; proxy_pass 127.0.0.1:8443; }
+}
+"""
+    listing = read(tmp_path, "nginx.conf", text)
+    assert wires(listing) == [("tls://127.0.0.1:443", "a.example")]
+
+
 def test_haproxy_names_that_are_passed_on(tmp_path: Path) -> None:
     """
     Those that get somewhere; of a part of a name it is told that nobody knows which there are.
