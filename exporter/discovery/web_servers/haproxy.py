@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from exporter.discovery.web_servers import haproxy_passing as passing
-from exporter.discovery.web_servers.reading import CRL, Listen, Reader, Site, ports_of
+from exporter.discovery.web_servers.reading import CRL, Listen, Reader, Site, missing, ports_of
 
 _SECTIONS = frozenset(
     {
@@ -240,9 +240,13 @@ def _passing(binds: Sequence[tuple[str, int, list[str]]], reader: Reader) -> lis
 
 def _patterns(state: _State, text: str, path: str) -> list[str]:
     """
-    Return the first word of each line in a file of patterns, or of a map.
+    Return the first word of each line in a file of patterns, or of a map; none of one that has no file.
     """
-    place = os.path.join(_directory(path, state), text)  # noqa: PTH118
+    optional, file = text.startswith("opt@"), text.removeprefix("opt@").removeprefix("file@")
+    place = os.path.join(_directory(path, state), file)  # noqa: PTH118
+    if "$" in file or file.startswith("virt@") or (optional and missing(place)):
+        state.reader.note(f"{text}: which names there are is not known here", path)
+        return []
     lines = (state.reader.text(place) or "").split("\n")
     return [words[0] for line in lines if (words := line.split()) and not words[0].startswith("#")]
 

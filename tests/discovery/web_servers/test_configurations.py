@@ -627,7 +627,8 @@ frontend a
  use_backend two if below or apart
  use_backend %[req.ssl_sni,map_dom(map,x)]
  use_backend %[req.ssl_sni,lower,map_str(map)] unless !empty
- use_backend one if { src 192.0.2.1 }
+ use_backend %[req.ssl_sni,map(virt@names)]
+ use_backend one if { req.ssl_sni -f opt@none } or { src 192.0.2.1 }
 backend one
  use-server s if { req.ssl_sni d.example }
 backend two
@@ -657,10 +658,13 @@ listen straight
     assert {(one.url, one.settings["server_name"]) for one in listing.found if one.name} == expected
     assert {one.settings.get("proxy_protocol") for one in listing.found if ":8443" in one.url} == {"v1"}
     unknown = "which names there are is not known here"
-    assert [one.partition(", ")[2] for one in listing.notes] == [
+    of_files = [f"{tmp_path}/haproxy.cfg: {one}: {unknown}" for one in ("virt@names", "opt@none")]
+    others = [one for one in listing.notes if one not in of_files]
+    assert len(listing.notes) - len(others) == len(of_files)
+    assert [one.partition(", ")[2] for one in others] == [
         f"line 9: req.ssl_sni -m end .deep.example: {unknown}",
         f"line 17: %[req.ssl_sni,map_dom(map,x)]: {unknown}",
-        "line 35: bind ${WHERE}:446: its port is not understood",
+        "line 36: bind ${WHERE}:446: its port is not understood",
     ]
 
 
