@@ -2,15 +2,49 @@
 Links among the directories of files that were found: a pattern with `**` does not come past them.
 """
 
+import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 from itertools import accumulate
 
-from exporter.discovery.base import Found
+from exporter.discovery.base import Found, Listing, SourceError
 from exporter.model.hosts import TargetError
 from exporter.model.urls import parse_url
+from exporter.net.pools import Pool
 from exporter.probes.files.glob import names_of
+
+PATIENCE = 5.0
+"""Seconds that the file systems may take to say which directories are links."""
+
+
+_pool = Pool("links", 1)
+"""One thread for all: a mount that hangs takes no more of them, however often it is looked at."""
+
+
+async def looked_at(listed: Awaitable[Listing]) -> Listing:
+    """
+    Return a list, its files with those of their directories that are links.
+
+    Raises SourceError as `listed` does, with the same of what could be read.
+    """
+    try:
+        return await _looked_at(await listed)
+    except SourceError as error:
+        if error.listing is not None:
+            error.listing = await _looked_at(error.listing)
+        raise
+
+
+async def _looked_at(listing: Listing) -> Listing:
+    """
+    Return a list with links, or as it is if the file systems do not answer.
+    """
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return replace(listing, found=await _pool.run(lambda: with_links(listing.found)))
+    except TimeoutError:
+        return listing
 
 
 def with_links(found: Iterable[Found]) -> tuple[Found, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from exporter import formats
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError, file_url, in_part
-from exporter.discovery.links import with_links
+from exporter.discovery.links import looked_at
 from exporter.discovery.threads import in_thread
 from exporter.formats import traefik
 from exporter.formats.parsed import ParseContext
@@ -48,7 +48,7 @@ async def run(paths: Sequence[str], context: Context) -> Listing:
     """
     Return a target for each certificate in the stores. Raises SourceError.
     """
-    return await in_thread(lambda: listed(paths, context.before, context.progress))
+    return await looked_at(in_thread(lambda: listed(paths, context.before, context.progress)))
 
 
 def listed(
@@ -79,7 +79,7 @@ def listed(
                 failures.append(_words(error) + stays)
         if len(found) > CERTIFICATE_LIMIT:
             raise SourceError(f"more than {CERTIFICATE_LIMIT:,} certificates: name fewer stores")
-    listing = Listing(with_links(found), (*missing, *notes))
+    listing = Listing(tuple(found), (*missing, *notes))
     if len(failures) + len(missing) == len(paths):
         raise in_part([*failures, *missing])
     if failures:

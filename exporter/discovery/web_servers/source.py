@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.discovery.base import FAILURES, Context, Found, Listing, Source, SourceError, in_part
-from exporter.discovery.links import with_links
+from exporter.discovery.links import looked_at
 from exporter.discovery.web_servers import apache, caddy, dovecot, haproxy, nginx, postfix
 from exporter.discovery.web_servers.reading import TARGETS_LIMIT, Reader, Site, found
 from exporter.logs import fields
@@ -71,7 +71,8 @@ async def run(paths: Sequence[str], context: Context) -> Listing:
     # A file system that hangs keeps its thread, and delays nothing else.
     pool = Pool("web servers", 1)
     try:
-        return await pool.run(lambda: listed(paths, context.progress, context.remembered))
+        # What it names may be on a file system that hangs, though it is not itself.
+        return await looked_at(pool.run(lambda: listed(paths, context.progress, context.remembered)))
     finally:
         pool.close()
 
@@ -99,7 +100,7 @@ def listed(
             targets.setdefault(_key(one), one)
     if len(targets) > TARGETS_LIMIT:
         reader.note(f"more than {TARGETS_LIMIT:,} targets: the rest was passed over")
-    found = with_links(islice(targets.values(), TARGETS_LIMIT))
+    found = tuple(islice(targets.values(), TARGETS_LIMIT))
     faults = list(reader.faults)
     if not reader.files and not faults:
         why = "; ".join(list(reader.notes)[:FAILURES]) or "nothing matches the paths"
