@@ -35,8 +35,8 @@ A server that is down for an hour is no reason to watch it no longer.
 
 
 RUN = 600.0
-"""Seconds of tries in one run; the next run goes on. What a run found joins the targets, and survives a
-restart, when it ends."""
+"""Seconds of tries in one run; the next run goes on. What a run found joins the targets when it ends, and
+survives a restart at once."""
 
 
 _NOT_MEANT = frozenset({"dtls", "quic", "h3", "mssqls", "lmtp"})
