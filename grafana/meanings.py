@@ -63,7 +63,7 @@ SORTS = panels.words(
     }
 )
 
-KIND_NAMES = {
+KIND_NAMES: dict[str, str] = {
     Kind.LEAF: "certificate",
     Kind.CRL: "revocation list",
     Kind.OCSP: "OCSP response",
