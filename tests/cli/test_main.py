@@ -794,7 +794,7 @@ def test_check_with_trust_anchors_that_can_not_be_used_is_unknown(
         (tmp_path / "none.pem", "none.pem"),
         (tmp_path, "is a directory: name one PEM file"),
         (empty, "it holds no certificate"),
-        (tmp_path / ("a" * 300), "File name too long"),
+        (tmp_path / ("a" * 300), "there is no file"),
     ):
         status, output, errors = check(capsys, "https://localhost:1", "--ca-file", file)
         assert (status, output) == (3, "")

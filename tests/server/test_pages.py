@@ -28,7 +28,7 @@ from exporter.report.status import Finding, Level, Status, status
 from exporter.server.app import application
 from exporter.server.bodies import WAITING
 from exporter.server.pages import certificates, faults, overview, target, unwatched
-from exporter.server.pages.overview import Situation
+from exporter.server.pages.overview import Situation, headline
 from exporter.server.pages.site import ASSETS, assets, root_of, versions
 from exporter.server.pages.words import Told, finding
 from tests.golden.scenes import failed, seen
@@ -115,8 +115,8 @@ def test_a_row_says_what_is_wrong_and_what_to_do() -> None:
     assert ended[:4] == ["critical", "1 d 0 h ago 2027-01-14 08:00 UTC", "ended", "192.0.2.10:443"]
     # The late one has the same names and ends later.
     assert ended[4] == (
-        "certificate EXPIRED 1 d 0 h ago, on 2027-01-14 08:00 UTC It was renewed, but not deployed here: "
-        "late at 192.0.2.10:443 already has one that expires 2027-02-04 08:00 UTC . Install that one "
+        "certificate EXPIRED 1 d 0 h ago, on 2027-01-14 08:00 UTC Renewed, but not deployed here: "
+        "late at 192.0.2.10:443 has one until 2027-02-04 08:00 UTC . Install it "
         "here, and reload."
     )
     assert gone[1] == ""
@@ -128,6 +128,13 @@ def test_a_row_says_what_is_wrong_and_what_to_do() -> None:
     assert html.one("p", class_="asof").text == (
         "3 endpoints of 3 targets, probed 12 s ago. Scraped every 1 min, the next probe is due in 48 s."
     )
+
+
+def test_large_numbers_have_their_thousands_apart() -> None:
+    """
+    In the title as in the filters below it.
+    """
+    assert headline({Level.CRITICAL: 3775, Level.UNKNOWN: 0, Level.OK: 9000}) == "3,775 critical"
 
 
 def test_advice_is_told_once() -> None:
@@ -143,7 +150,7 @@ def test_advice_is_told_once() -> None:
     html = page(scene)
     first, newer = html.all("p", class_="todo")
     assert first.text.startswith("Read the log of what renews it")
-    assert newer.text.startswith("It was renewed, but not deployed here: e at")
+    assert newer.text.startswith("Renewed, but not deployed here: e at")
     assert [one.attributes["href"] for one in html.all("a", class_="again")] == [
         f"#{first.attributes['id']}"
     ] * 2
@@ -530,7 +537,7 @@ def test_a_newer_certificate_is_the_advice_where_it_would_help() -> None:
     scene.see(of, seen(facts(new)), at=NOW - 14 * DAY)
     scene.see(of, seen(facts(old))).see(made(name="b"), seen(facts(new), "192.0.2.9:443"))
     found = said_and_advised(target_page(scene, "a"))
-    install = "It was renewed, but not deployed here: b at 192.0.2.9:443 already has one that expires"
+    install = "Renewed, but not deployed here: b at 192.0.2.9:443 has one until"
     assert found.keys() == {"certificate expires", "certificate went"}
     assert found["certificate expires"].startswith(install)
     assert found["certificate went"].startswith(install)

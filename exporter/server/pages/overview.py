@@ -88,7 +88,7 @@ def headline(counts: dict[Level, int]) -> str:
     """
     Return the number of endpoints at each level that is not OK, in a few words.
     """
-    wrong = [f"{count} {level.name.lower()}" for level, count in counts.items() if count and level]
+    wrong = [f"{count:,} {level.name.lower()}" for level, count in counts.items() if count and level]
     if wrong:
         return ", ".join(wrong)
     return "All is well" if counts[Level.OK] else "Nothing to watch yet"

@@ -117,11 +117,11 @@ def finding(found: Finding, newer: Place | None, root: str, told: Told) -> Marku
     to_do: Child = coded(found.advice) if found.advice else None
     if newer is not None:
         to_do = together(
-            "It was renewed, but not deployed here: ",
+            "Renewed, but not deployed here: ",
             place(newer, root),
-            " already has one that expires ",
+            " has one until ",
             moment(newer.judged.item.not_after),
-            ". Install that one here, and reload.",
+            ". Install it here, and reload.",
         )
     return element(
         "li",
