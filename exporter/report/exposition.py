@@ -192,11 +192,11 @@ def pending_lines(endpoints: Iterable[EndpointRow], at: float) -> Iterator[str]:
         yield line(PROBLEM_PENDING, _present((*about, place, *texts, *target.labels)), end_of(row))
 
 
-def urgency_lines(endpoints: Iterable[EndpointRow], problems: Iterable[ProblemRow]) -> Iterator[str]:
+def urgency_lines(endpoints: Iterable[EndpointRow], problems: Sequence[ProblemRow]) -> Iterator[str]:
     """
     Yield a line for each endpoint that is not OK.
     """
-    places = at_each_endpoint([row.found for row in problems])
+    places = at_each_endpoint([row.found for row in problems]) if problems else {}
     for row in endpoints:
         stands = standing(row, onsets_at(row, places))
         if stands is not WELL:
