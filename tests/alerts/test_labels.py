@@ -155,14 +155,23 @@ def told(vmalert: Listening) -> dict[tuple[str, str, str], str]:
 
 
 @pytest.mark.parametrize(
-    ("extra", "flags"),
-    [({}, []), (CLUSTER, []), ({}, ["-external.label=region=eu"])],
-    ids=["plain", "cluster", "external label"],
+    ("extra", "flags", "label"),
+    [
+        ({}, [], "cluster"),
+        (CLUSTER, [], "cluster"),
+        ({}, ["-external.label=region=eu"], "cluster"),
+        ({}, ["-external.label=cluster=eu"], "scraped_cluster"),
+    ],
+    ids=["plain", "cluster", "external label", "external cluster"],
 )
-def test_vmalert_tells_the_same(tmp_path: Path, extra: dict[str, str], flags: list[str]) -> None:
+def test_vmalert_tells_the_same(tmp_path: Path, extra: dict[str, str], flags: list[str], label: str) -> None:
     """
     It evaluates all rules itself, over what a Prometheus without rules scraped, and records there.
+
+    `label` is by what the rules tell clusters apart.
     """
+    rules = tmp_path / "rules.yml"
+    rules.write_text(re.sub(r"\bcluster\b", label, RULES.read_text(encoding="utf-8")), encoding="utf-8")
     with exposed(exposition(time.time()) + 'expiry_build_info{version="1.2.3"} 1\n') as address:
         configuration = {
             "global": {"scrape_interval": "1s"},
@@ -172,7 +181,7 @@ def test_vmalert_tells_the_same(tmp_path: Path, extra: dict[str, str], flags: li
         }
         with prometheus(tmp_path, configuration, "--web.enable-remote-write-receiver") as made:
             port, there = free_port(), f"http://{made.address}"
-            command = ["vmalert", f"-rule={RULES}", f"-datasource.url={there}", f"-remoteWrite.url={there}"]
+            command = ["vmalert", f"-rule={rules}", f"-datasource.url={there}", f"-remoteWrite.url={there}"]
             command += ["-evaluationInterval=1s", "-remoteWrite.flushInterval=200ms"]
             # Nobody listens there: what it would send is asked of it.
             command += [f"-httpListenAddr=127.0.0.1:{port}", f"-notifier.url=http://127.0.0.1:{free_port()}"]
