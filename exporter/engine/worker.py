@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from hashlib import blake2b
 
 from exporter.engine.collector import calm_collector
@@ -55,7 +56,7 @@ class Prober(asyncio.Protocol):
         self._network = network
         self._frames = Frames()
         self._targets: dict[int, Target] = {}
-        self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._under_way: dict[int, asyncio.Task[Answer]] = {}
         self._traces: dict[int, tuple[Trace, str]] = {}
         """By the number of the request, with the phase that the first process knows."""
         self._latest: Latest[bytes] = Latest()
@@ -100,19 +101,19 @@ class Prober(asyncio.Protocol):
         if description is not None:
             self._targets[position] = _target(description)
         loop = self._network.loop
-        self._under_way[number] = loop.create_task(self._work(number, position, manner, deadline))
+        task = loop.create_task(self._answer(number, position, manner, deadline))
+        self._under_way[number] = task
+        task.add_done_callback(partial(self._end, number))
         if self._ticking is None:
             self._ticking = loop.call_later(TICK, self._tick)
 
-    async def _work(self, number: int, position: int, manner: Manner, deadline: float) -> None:
-        answer: Answer = Unable()
-        try:
-            answer = await self._answer(number, position, manner, deadline)
-        finally:
-            # Also after it was cancelled: each request is answered once.
-            del self._under_way[number]
-            self._traces.pop(number, None)
-            self._tell(number, answer)
+    def _end(self, number: int, done: "asyncio.Task[Answer]") -> None:
+        """
+        Answer a request, also one that was cancelled before its conversation began: each is answered once.
+        """
+        del self._under_way[number]
+        self._traces.pop(number, None)
+        self._tell(number, Unable() if done.cancelled() else done.result())
 
     async def _answer(self, number: int, position: int, manner: Manner, deadline: float) -> Answer:
         trace = Trace(self._network.loop.time)

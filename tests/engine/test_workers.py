@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from exporter.engine.frames import Answer, Description, Frames, Orders, Request, Unable, pack
 from exporter.engine.monitor import Monitor
+from exporter.engine.worker import Prober
 from exporter.engine.workers import FEWEST, MOST, Look, Workers, is_plain
 from exporter.model.observation import Failed, Observation, Observed
 from exporter.model.proxies import parse_proxy
@@ -335,6 +337,42 @@ def test_the_first_process_takes_its_share_of_what_it_knows(monkeypatch: pytest.
     monkeypatch.setattr(Workers, "look", noted)
     asyncio.run(run())
     assert asked == [("one", False), ("other", False), ("one", True), ("other", False), ("other", True)]
+
+
+class Written(asyncio.Transport):
+    """
+    A transport that keeps what a worker says.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[tuple[int, Answer]] = []
+        self._frames = Frames()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """
+        Keep the answers in these frames.
+        """
+        for news in self._frames.take(bytes(data)):
+            self.answers += news.answers
+
+
+def test_a_request_that_is_cancelled_before_it_begins_is_answered() -> None:
+    """
+    Both may come at once where the worker was busy. Without an answer it would count as one that hangs.
+    """
+
+    async def run() -> None:
+        network = Dependencies(asyncio.get_running_loop(), lambda: NOW)
+        prober, said = Prober(network), Written()
+        prober.connection_made(said)
+        of = Description(parse_url("tls://127.0.0.1:443"), None, "none")
+        request: Request = (7, 0, of, ("127.0.0.1", "any", "usual", False), network.loop.time() + DEADLINE)
+        prober.data_received(pack(Orders([request], [], [])) + pack(Orders([], [7], [])))
+        await until(lambda: said.answers == [(7, Unable())])
+        network.close()
+
+    asyncio.run(run())
 
 
 def children(pid: int) -> list[int]:
