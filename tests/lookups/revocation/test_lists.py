@@ -7,6 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from exporter.demo.minter import Minted
+from exporter.pki import revocation
 from exporter.pki.certificates import certificate
 from exporter.pki.revocation import RevocationError, RevocationList, loaded, read_list
 from tests.lookups.revocation.making import issuer_of, place, revocation_list
@@ -93,6 +94,19 @@ def test_many_serial_numbers_of_every_length_are_told_apart(ca: Minted) -> None:
         assert reason(found, ca.issue("a", serial=serial)) == ""
         if serial + 1 not in serials and serial + 1 < 2**159:
             assert reason(found, ca.issue("a", serial=serial + 1)) is None
+
+
+def test_what_is_sorted_in_parts_is_in_order(ca: Minted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A list of a million is not sorted at once, and all on it are found all the same.
+    """
+    monkeypatch.setattr(revocation, "SORTED_AT_ONCE", 3)
+    revoked = [ca.issue(f"{number}", [f"{number}"]) for number in range(10)]
+    serials: dict[int, x509.ReasonFlags | None] = {one.certificate.serial_number: None for one in revoked}
+    found = read(revocation_list(ca, serials), ca)
+    assert [reason(found, one) for one in revoked] == [""] * 10
+    rows = [found.rows[at : at + found.width] for at in range(0, len(found.rows), found.width)]
+    assert rows == sorted(rows)
 
 
 def test_a_long_serial_number_is_not_on_a_list_of_short_ones(ca: Minted, leaf: Minted) -> None:
