@@ -8,12 +8,15 @@ from dataclasses import replace
 import pytest
 
 from exporter.model.policies import BY_KIND, DAY, HOUR, Before, Match, Policy
+from exporter.model.reasons import Hazard
 from exporter.probes.domains.registries import AGAIN_AFTER
+from exporter.report.status import MOVED, Level
+from tests.golden.values import status_of
 from tests.replay import promtool
 from tests.replay.promtool import firings
 from tests.replay.test_fleets import Fleet as Looks
 from tests.replay.test_fleets import Restarts, Told, told
-from tests.replay.timeline import MINUTE, YEAR, Terms, domain, fleet, record
+from tests.replay.timeline import MINUTE, YEAR, Exporter, Terms, domain, fleet, record
 
 NAME = "example.com"
 TARGET = f"domain:{NAME}"
@@ -100,6 +103,19 @@ def test_the_words_say_that_the_registry_does_not() -> None:
     _, said = promtool.told(recording, "ExpiryDomainStatus")
     (alert,) = said["ExpiryDomainStatus", END + 4 * DAY]
     assert "domain_auto_renew, its registry does not say whether anybody paid" in alert.title
+
+
+def test_check_says_what_is_known_of_it() -> None:
+    """
+    In a sentence, as there is no status of the registry that says so.
+    """
+    exporter = Exporter([domain(NAME, [(0.0, END, OWN), (END, END + YEAR, OWN)])])
+    for day in range(23):
+        exporter.problems(day * DAY)
+    (row,) = exporter.rows(22 * DAY)
+    found = status_of(row, 22 * DAY)
+    assert found.level is Level.CRITICAL
+    assert [one.words for one in found.findings if one.reason == Hazard.DOMAIN_AUTO_RENEW] == [MOVED]
 
 
 @RESTARTS
