@@ -8,6 +8,7 @@ import functools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 
 import pytest
@@ -243,6 +244,20 @@ def canary(now: float) -> Seeing:
     return {ADDRESS: Observed(_next() if is_new else _before())}
 
 
+def twentieth(seed: int, now: float) -> Seeing:
+    """
+    A twentieth of the looks is led to a server with the next certificate from half a day on; then all are.
+    """
+    dice = random.Random(f"{seed} {now}")
+    is_new = now >= 2.5 * DAY or (now >= DAY / 2 and dice.random() < 0.05)
+    return {ADDRESS: Observed(_soon() if is_new else _before())}
+
+
+@functools.cache
+def _soon() -> Facts:
+    return served(leaf(HOST, DAY / 2, 90 * DAY))
+
+
 @functools.cache
 def _before() -> Facts:
     return of_age(60)
@@ -397,6 +412,11 @@ def fleets() -> dict[str, Make]:
         "47 days, by a person each month": lambda: single(47 * DAY, 31 / 47, POLICIES["monthly"]),
         "a node's certificate by kubelet": lambda: single(YEAR, 0.88, POLICIES["kubelet"]),
         "a canary of the next certificate for an hour": lambda: one(canary, 3 * DAY, 5 * MINUTE),
+        "a canary of a twentieth for two days, and then all": lambda: [
+            Fleet([Place(target(URL), partial(twentieth, seed))], 3 * DAY, interval)
+            for seed in range(4)
+            for interval in (5 * MINUTE, 15 * MINUTE)
+        ],
         "an issuer whose clock is ahead, and who does not backdate": lambda: [
             Fleet([place(URL, ahead(seconds))], 3 * DAY, interval)
             for seconds, interval in ((2.0, 15.0), (200.0, MINUTE))
