@@ -147,12 +147,15 @@ def _policy(policy: Policy) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    return f"{max(1, round(seconds / 60))}m"
+    """
+    Return a duration, in whole days if it has those, else in minutes.
+    """
+    return f"{seconds / DAY:.0f}d" if seconds and seconds % DAY == 0 else f"{max(1, round(seconds / 60))}m"
 
 
 def _before(before: Before) -> str:
     share = [f"{100 * before.share:.6g}%"] if before.share is not None else []
-    duration = [f"{before.duration:.0f}s"] if before.duration is not None else []
+    duration = [_minutes(before.duration)] if before.duration is not None else []
     both = [*share, *duration]
     return both[0] if len(both) == 1 else f"[{', '.join(both)}]"
 

@@ -86,6 +86,7 @@ def test_it_prints_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "# files: 1 found\n" in out
     assert f"  # group 1 of {path}\n" in out
     assert "renewed 20d before the end" in out
+    assert "  acme-20d: {renewal_due: 20d, critical: [12.5%, 7d]}\n" in out
     _, out, _ = output(capsys, f"{certbot}, policy: manual")
     assert {one.policy.name for one in parse(out.encode(), "expiry.yml", {}).targets} == {"manual"}
     assert "before the end" not in out
