@@ -2,8 +2,8 @@
 Times in ASN.1 (X.680 sections 46 and 47) of certificates, revocation lists and OCSP responses. Pure.
 
 RFC 5280 section 4.1.2.5 allows one form of each, and GeneralizedTime from 2050 on only. OpenSSL, Go and Java
-accept more, and so does this module. Of others, Python's cryptography refuses a GeneralizedTime before 2050;
-rustls and Firefox refuse all before 1970.
+accept more, and so does this module. Of others, rustls and Firefox refuse all before 1970, which UTCTime may
+say from 1950 on. That a GeneralizedTime before 2050 is refused by Python's cryptography alone is no fault here.
 """
 
 import re
@@ -30,10 +30,6 @@ TIMES = {
     UTC_TIME: re.compile(rb"(\d\d)" + _REST_OF_TIME),
     GENERALIZED_TIME: re.compile(rb"(\d{4})" + _REST_OF_TIME),
 }
-
-
-_LONG_FROM = 2050
-"""The first year that UTCTime has no digits for."""
 
 
 _CALENDAR = 400
@@ -71,8 +67,6 @@ def read_time(time: bytes, what: str) -> tuple[float, str]:
     if _STRICT_TIMES[tag].fullmatch(digits) is None:
         form = "YYMMDDhhmmssZ" if tag == UTC_TIME else "YYYYMMDDhhmmssZ"
         return moment, f"its {what} {shown} is not of the form {form}"
-    if moment < 0:
+    if tag == GENERALIZED_TIME and moment < 0:
         return moment, f"its {what} {shown} is before 1970"
-    if tag == GENERALIZED_TIME and year < _LONG_FROM:
-        return moment, f"its {what} {shown} is in the form for years from {_LONG_FROM} on"
     return moment, ""

@@ -654,18 +654,12 @@ ODD_DATES = {
     "GeneralizedTime without minutes": (
         generalized_time("20231114221320Z"),
         generalized_time("2027011508Z"),
-        (
-            "its begin 20231114221320Z is in the form for years from 2050 on; "
-            "its end 2027011508Z is not of the form YYYYMMDDhhmmssZ"
-        ),
+        ("its end 2027011508Z is not of the form YYYYMMDDhhmmssZ"),
     ),
     "GeneralizedTime where UTCTime belongs": (
         generalized_time("20231114221320Z"),
         generalized_time("20270115080000Z"),
-        (
-            "its begin 20231114221320Z is in the form for years from 2050 on; "
-            "its end 20270115080000Z is in the form for years from 2050 on"
-        ),
+        "",
     ),
     "in several parts": (
         tlv(0x37, utc_time("2311142213") + utc_time("20Z")),
@@ -708,12 +702,8 @@ def test_what_is_no_date_is_an_error(leaf: Minted, text: str) -> None:
         ("00000229000000Z", -62_162_121_600.0, "its begin 00000229000000Z is before 1970"),
         ("00010101000000Z", -62_135_596_800.0, "its begin 00010101000000Z is before 1970"),
         ("19691231235959Z", -1.0, "its begin 19691231235959Z is before 1970"),
-        ("19700101000000Z", 0.0, "its begin 19700101000000Z is in the form for years from 2050 on"),
-        (
-            "20491231235959Z",
-            2_524_607_999.0,
-            "its begin 20491231235959Z is in the form for years from 2050 on",
-        ),
+        ("19700101000000Z", 0.0, ""),
+        ("20491231235959Z", 2_524_607_999.0, ""),
         ("20500101000000Z", 2_524_608_000.0, ""),
         ("99991231235959Z", 253_402_300_799.0, ""),
         (
@@ -738,17 +728,7 @@ def test_short_years_turn_at_fifty(leaf: Minted) -> None:
     """
     dates = validity(utc_time("500101000000Z"), utc_time("491231235959Z"))
     found = parse_der(remade(leaf, {VALIDITY: dates}).der)
-    assert (found.not_before, found.not_after) == (-631_152_000.0, 2_524_607_999.0)
-    assert found.irregular == "its begin 500101000000Z is before 1970"
-
-
-def test_the_first_second_that_all_clients_count_is_well_formed(leaf: Minted) -> None:
-    """
-    As devices without a clock begin.
-    """
-    dates = validity(utc_time("700101000000Z"), utc_time("491231235959Z"))
-    found = parse_der(remade(leaf, {VALIDITY: dates}).der)
-    assert (found.not_before, found.irregular) == (0.0, "")
+    assert (found.not_before, found.not_after, found.irregular) == (-631_152_000.0, 2_524_607_999.0, "")
 
 
 def out_of_order(leaf: Minted) -> bytes:
