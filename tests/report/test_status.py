@@ -371,7 +371,7 @@ def test_an_older_one_that_is_back_is_a_warning_until_a_newer_one_is_there() -> 
     With both ends, and what to do.
     """
     ours = replace(OLD, issuer_organization=NEW.issuer_organization)
-    came = changed((NOW - 25 * DAY, ours), (NOW - 19 * DAY, NEW), (NOW, ours))
+    came = changed((NOW - 25 * DAY, ours), (NOW - 19 * DAY, NEW), (NOW - DAY, NEW), (NOW, ours))
     (finding,) = status_of(came, NOW + 2 * HOUR).findings
     assert (finding.level, finding.words) == (
         Level.WARNING,
@@ -381,7 +381,9 @@ def test_an_older_one_that_is_back_is_a_warning_until_a_newer_one_is_there() -> 
         ),
     )
     assert (finding.advice, finding.item, finding.deploy) == (advice.ROLLED_BACK, "leaf", True)
-    mended = changed((NOW - 25 * DAY, ours), (NOW - 19 * DAY, NEW), (NOW, ours), (NOW + DAY, NEW))
+    mended = changed(
+        (NOW - 25 * DAY, ours), (NOW - 19 * DAY, NEW), (NOW - DAY, NEW), (NOW, ours), (NOW + DAY, NEW)
+    )
     assert not any("backwards" in said for _, said in words(mended, NOW + DAY))
 
 
