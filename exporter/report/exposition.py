@@ -197,8 +197,10 @@ def urgency_lines(endpoints: Iterable[EndpointRow], problems: Sequence[ProblemRo
     Yield a line for each endpoint that is not OK.
     """
     places = at_each_endpoint([row.found for row in problems]) if problems else {}
+    # Most targets have none, and a look-up of each place would cost as much as all else here.
+    concerned = {name for name, _ in places}
     for row in endpoints:
-        stands = standing(row, onsets_at(row, places))
+        stands = standing(row, onsets_at(row, places) if row.target.name in concerned else ())
         if stands is not WELL:
             about = (("target", row.target.name), ("location", row.label), ("problem", stands.problem or ""))
             yield line(URGENCY, _present((*about, *row.target.labels)), stands.urgency)
