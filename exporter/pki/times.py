@@ -3,7 +3,7 @@ Times in ASN.1 (X.680 sections 46 and 47) of certificates, revocation lists and 
 
 RFC 5280 section 4.1.2.5 allows one form of each, and GeneralizedTime from 2050 on only. OpenSSL, Go and Java
 accept more, and so does this module. Of others, rustls and Firefox refuse all before 1970, which UTCTime may
-say from 1950 on. That a GeneralizedTime before 2050 is refused by Python's cryptography alone is no fault here.
+say from 1950 on. A GeneralizedTime of years before 2050 is no fault: Python's cryptography alone refuses it.
 """
 
 import re

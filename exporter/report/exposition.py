@@ -272,6 +272,8 @@ class Exposition:
         self._compare(blocks, endpoints, issuances, at)
         for row, block in zip(endpoints, blocks, strict=True):
             block.add_to(lines, row.held, at)
+        if X509_READ_ERRORS in lines and (unread := read_errors(endpoints)) is not None:
+            lines[X509_READ_ERRORS].append(line(X509_READ_ERRORS, (), unread))
         lines[TARGET] += self._target_lines(targets, unsettled(endpoints))
         for target in targets:
             if target.left_out:
@@ -281,8 +283,6 @@ class Exposition:
         for family, text in problem_lines(problems, self._external_url):
             lines[family].append(text)
         lines[PROBLEM_PENDING] += pending_lines(endpoints, at)
-        if X509_READ_ERRORS in lines and (unread := read_errors(endpoints)) is not None:
-            lines[X509_READ_ERRORS].append(line(X509_READ_ERRORS, (), unread))
         lines[URGENCY] += urgency_lines(endpoints, problems)
         for family, samples in own.items():
             lines[family] += [line(family, labels, value) for labels, value in samples]
