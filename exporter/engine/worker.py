@@ -113,7 +113,7 @@ class Prober(asyncio.Protocol):
         """
         del self._under_way[number]
         self._traces.pop(number, None)
-        self._tell(number, Unable() if done.cancelled() else done.result())
+        self._tell(number, Unable() if done.cancelled() or done.exception() else done.result())
 
     async def _answer(self, number: int, position: int, manner: Manner, deadline: float) -> Answer:
         trace = Trace(self._network.loop.time)

@@ -93,7 +93,8 @@ def test_no_label_of_a_target_takes_the_place_of_one_of_the_rules() -> None:
     text = (ALERTS / "rules.yml").read_text()
     rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
     used = {name for rule in rules for name in rule.get("labels", ())}
-    for rule in rules:
+    # The one about rulers reads their series, which are of no target.
+    for rule in (one for one in rules if one.get("alert") != "ExpiryRulesFailing"):
         for names in re.findall(r"\b(?:on|by|without) \(([a-z_0-9, ]+)\)", rule["expr"]):
             used |= set(names.split(", "))
     assert {"heartbeat", "severity", "job", "target", "endpoint", "pod", "problem"} <= used

@@ -203,7 +203,7 @@ def test_a_server_that_wants_a_client_certificate_is_well(world: Prometheus) -> 
     As on the page: it was seen, and its reason is none of what is wrong.
     """
     target = "client-certificate"
-    for panel, name, value in (("Probe result", "A", 0), ("Endpoints side by side", "A", 3)):
+    for panel, name, value in (("Last probe", "A", 0), ("Endpoints side by side", "A", 3)):
         (found,) = rows(world, "target", panel, name, {"target": target})
         assert found.value == value
     (why,) = rows(world, "target", "Endpoints side by side", "E", {"target": target})
