@@ -17,7 +17,6 @@ from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.sightings import FEW
 from exporter.judgement.hidden import at_each_endpoint, hidden_by
-from exporter.judgement.history import Past
 from exporter.judgement.issued import NONE, Elsewhere, Issuances, newest_ends
 from exporter.judgement.problems import Key, pending
 from exporter.judgement.verdicts import JudgedItem, Verdict
@@ -174,8 +173,8 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
         yield PROBLEM, line(PROBLEM, _present((*named, *which, *target.labels)), end_of(row))
         text = (("cause", said.cause), ("where", said.where), ("advice", said.advice), ("text", said.text))
         other = hidden_by(onset.key, present[target.name]) or ""
-        place = (("fingerprint_sha256", fingerprint_of(row)), ("location", onset.known.location))
-        rest = (*place, *text, ("hidden_by", other), ("remembered", "yes" if is_remembered(row) else ""))
+        place = ("location", onset.known.location)
+        rest = (place, *text, ("hidden_by", other), ("remembered", "yes" if is_remembered(row) else ""))
         yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *rest, *target.labels)), 1)
 
 
@@ -365,7 +364,7 @@ class _Block:
         """Lines of ends that are newer elsewhere; None until they were compared."""
         if row.verdict is not None:
             for judged in row.verdict.items:
-                self._add_item(judged, row.held.past)
+                self._add_item(judged)
             if row.held.facts is not None and row.held.facts.presented:
                 self._add(VERIFIED, self._endpoint, not row.verdict.faults)
             for fault in row.verdict.faults:
@@ -386,7 +385,7 @@ class _Block:
         # Most are those of other endpoints too, that of the intermediate's long line for one: kept once.
         self._fixed += (family, labels, sys.intern(f"{more}}} {float(value)!r}\n"))
 
-    def _add_item(self, judged: JudgedItem, past: Past) -> None:
+    def _add_item(self, judged: JudgedItem) -> None:
         item = judged.item
         labels = f'{self._endpoint},item="{escape(item.name)}",kind="{item.kind}"'
         if item.kind is not Kind.ROOT:
@@ -407,9 +406,6 @@ class _Block:
             self._add(RENEWAL_EXPLANATION, labels, 1, f',explanation_url="{url}"')
         if item.certificate is not None:
             what = "".join(f',{name}="{escape(text)}"' for name, text in certificate_labels(item.certificate))
-            # What has changed since has a past here. The exporter's own certificate has none.
-            if item.kind is Kind.LEAF and item.name != "client" and item.name not in past.changed_at:
-                what += ',past="unknown"'
             self._add(CERTIFICATE, self._endpoint, 1, f',item="{escape(item.name)}"{what}')
         if judged.kin is not None:
             self._compared.append((judged, labels))

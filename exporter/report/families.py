@@ -148,10 +148,10 @@ PROBLEM_INFO = Family(
     "expiry_problem_info",
     "1 for each problem, in words: cause, place, what to do first, and the text of a notification. "
     "hidden_by names the problem of the same item that says more: while that one is reported, this one "
-    "need not be. remembered is yes where only what the exporter saw before shows it. Has the user's labels "
-    "too.",
+    "need not be. remembered is yes where only what the exporter saw before makes it critical. Has the "
+    "user's labels too.",
     (
-        *("target", "item", "problem", "severity", "fingerprint_sha256", "location"),
+        *("target", "item", "problem", "severity", "location"),
         *("cause", "where", "advice", "text", "hidden_by", "remembered"),
     ),
 )
@@ -200,9 +200,8 @@ UNSEEN = Family(
 
 CERTIFICATE = Family(
     "expiry_certificate_info",
-    "The certificate that is this item now. Always 1. `past` is `unknown` while it is the first leaf that "
-    "this exporter saw there, so that it can't know what was there before.",
-    ("target", "location", "item", "subject", "issuer", "serial", "fingerprint_sha256", "key", "past"),
+    "The certificate that is this item now. Always 1.",
+    ("target", "location", "item", "subject", "issuer", "serial", "fingerprint_sha256", "key"),
 )
 
 

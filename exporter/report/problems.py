@@ -114,19 +114,12 @@ def end_of(row: ProblemRow) -> float:
 
 def is_remembered(row: ProblemRow) -> bool:
     """
-    Return True when only what the exporter saw before shows the problem: one without its state can't know.
-
-    That one sees a milder problem, or none, though nothing is mended.
+    Return True when only what the exporter saw before makes the problem critical: one without its state sees
+    a milder one, though nothing is mended.
     """
     onset = row.found.onset
-    if onset.problem in (Problem.WENT_BACKWARDS, Problem.IDENTITY_CHANGED):
-        return True
-    if onset.severity is Severity.CRITICAL:
-        moved = Hazard.DOMAIN_AUTO_RENEW in row.found.reasons
-        return onset.problem is Problem.NOT_TRUSTED or (onset.problem is Problem.DOMAIN_STATUS and moved)
-    due = onset.judged.deadlines if onset.judged is not None else None
-    # By its habit it is late before the policy says so.
-    return due is not None and due.unseen_warning is not None
+    moved = onset.problem is Problem.DOMAIN_STATUS and Hazard.DOMAIN_AUTO_RENEW in row.found.reasons
+    return onset.severity is Severity.CRITICAL and (onset.problem is Problem.NOT_TRUSTED or moved)
 
 
 def words(row: ProblemRow, reached: Reach, external_url: str | None = None) -> Words:

@@ -4,7 +4,6 @@ The alerts against `promtool test rules`, and that each of them is tested at bot
 
 import re
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,42 +101,3 @@ def test_every_tested_alert_exists() -> None:
     assert {test["alertname"] for block in TESTS["tests"] for test in block.get("alert_rule_test", ())} == {
         name for name, _ in EVERY_ALERT
     }
-
-
-def test_a_change_of_issuer_is_over_after_days_also_where_it_is_forgotten(tmp_path: Path) -> None:
-    """
-    Without its state an exporter sees the same certificate only; with it, it would report it for three days.
-
-    In a file of its own, with few evaluations.
-    """
-    exporter = 'job="expiry", instance="exporter:10119"'
-    problem = f'{exporter}, target="a", item="leaf", problem="identity_changed", severity="warning"'
-    place = 'location="192.0.2.1:443", fingerprint_sha256="ab12"'
-    told = f'expiry_problem_info{{{problem}, {place}, remembered="yes"}}'
-    there = f'expiry_certificate_info{{{exporter}, target="a", item="leaf", {place}, past="unknown"}}'
-    count = "count(expiry:problem:end_timestamp_seconds)"
-    day = 24 * 60
-    document = {
-        "rule_files": [str(ALERTS / "rules.yml")],
-        "evaluation_interval": "4m",
-        "tests": [
-            {
-                "interval": "4m",
-                "input_series": [
-                    {"series": f"expiry_build_info{{{exporter}}}", "values": "1x1100"},
-                    {"series": there, "values": "1x1100"},
-                    {"series": told, "values": "1x2 stale"},
-                    {"series": f"expiry_problem_end_timestamp_seconds{{{problem}}}", "values": "1e9x2 stale"},
-                ],
-                "promql_expr_test": [
-                    {"expr": count, "eval_time": f"{3 * day + 8}m", "exp_samples": [{"value": 1}]},
-                    {"expr": count, "eval_time": f"{3 * day + 12}m", "exp_samples": []},
-                ],
-            }
-        ],
-    }
-    path = tmp_path / "tests.yml"
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
-    command = ["promtool", "test", "rules", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -36,7 +36,7 @@ def exposition(count: int, now: float, *, every: int = 100, left: float = 2) -> 
         found = facts(leaf, intermediate(begin=now - 365 * DAY, end=now + 999 * DAY))
         scene.see(target(f"https://{name}", labels=(("team", f"team-{number % 20}"),)), seen(found), at=now)
     # As of an exporter that has run for long: each target was seen often, each certificate renewed once.
-    return scene.text(at=now).replace(',unsettled="yes"', "").replace(',past="unknown"', "")
+    return scene.text(at=now).replace(',unsettled="yes"', "")
 
 
 def rules(_command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:

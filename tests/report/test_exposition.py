@@ -31,7 +31,6 @@ from exporter.model.targets import RESERVED_LABELS
 from exporter.report import advice
 from exporter.report.exposition import AT_FIRST, NEW_FOR, Exposition, certificate_labels, line
 from exporter.report.families import (
-    CERTIFICATE,
     ENDPOINT_FAMILIES,
     FAILURE,
     FAMILIES,
@@ -176,8 +175,7 @@ def test_series_have_the_labels_that_their_family_says() -> None:
     with_theirs = {TARGET.name, FIRST_SEEN.name, UNSEEN.name, URGENCY.name, *problems}
     # Some of a metric's series lack these.
     rare = {TARGET.name: {"source", "unsettled"}, UNSEEN.name: {"location"}, FAILURE.name: {"seen"}}
-    # Only a leaf that was there from the first probe on has `past`.
-    rare |= {URGENCY.name: {"problem"}, CERTIFICATE.name: {"past"}, **dict.fromkeys(problems, missing)}
+    rare |= {URGENCY.name: {"problem"}, **dict.fromkeys(problems, missing)}
     stated = {family.name: family.labels for family in FAMILIES}
     for sample in (one for name in NAMES for family in parsed(golden(name)) for one in family.samples):
         extra = set(sample.labels) - set(stated[sample.name])
@@ -203,38 +201,16 @@ def by_labels(text: str, family: Family) -> list[dict[str, str]]:
     return [sample.labels for one in found for sample in one.samples if sample.name == family.name]
 
 
-@pytest.mark.parametrize("name", ["an_older_one_is_back", "late_by_its_habit"])
-def test_what_only_memory_shows_is_known_again_by_its_certificate(name: str) -> None:
+def test_what_only_memory_makes_critical_is_marked() -> None:
     """
-    One that starts without state tells no such problem, and that it does not know what was there before.
+    One that starts without state reports the same as a warning, which is not marked.
     """
-    told = [one for one in by_labels(golden(name), PROBLEM_INFO) if one.get("remembered") == "yes"]
-    of_items = [one for one in told if "item" in one]
-    assert {one["problem"] for one in of_items} <= {"went_backwards", "identity_changed", "renewal_overdue"}
-    assert of_items
-    scene = Scene()
-    SCENES_OF_MEMORY[name](scene)
-    fresh = scene.text()
-    assert not [one for one in by_labels(fresh, PROBLEM_INFO) if one.get("remembered") == "yes"]
-    place = ("target", "location", "item", "fingerprint_sha256")
-    there = {tuple(one[label] for label in place) for one in by_labels(fresh, CERTIFICATE) if "past" in one}
-    assert {tuple(one[label] for label in place) for one in of_items} == there
-    # The one that remembers knows what was there.
-    assert not [one for one in by_labels(golden(name), CERTIFICATE) if "past" in one]
-
-
-def _older(scene: Scene) -> None:
+    told = [one for one in by_labels(golden("an_older_one_is_back"), PROBLEM_INFO) if "remembered" in one]
+    assert [(one["problem"], one["severity"]) for one in told] == [("not_trusted", "critical")]
     older = certificate(issuer="CN=Other", key="rsa-2048", begin=NOW - 80 * DAY, end=NOW + 10 * DAY)
-    scene.see(target(), seen(facts(older, intermediate())), found=[Fault.UNTRUSTED_ROOT])
-
-
-def _late(scene: Scene) -> None:
-    begin = NOW - 46 * DAY
-    scene.see(target(), seen(facts(certificate(begin=begin, end=begin + 90 * DAY), intermediate())))
-
-
-SCENES_OF_MEMORY = {"an_older_one_is_back": _older, "late_by_its_habit": _late}
-"""What an exporter sees in these scenes that was not there before."""
+    fresh = Scene().see(target(), seen(facts(older, intermediate())), found=[Fault.UNTRUSTED_ROOT]).text()
+    refused = [one for one in by_labels(fresh, PROBLEM_INFO) if one["problem"] == "not_trusted"]
+    assert [(one["severity"], "remembered" in one) for one in refused] == [("warning", False)]
 
 
 def test_a_critical_problem_that_needs_no_memory_is_not_marked() -> None:
