@@ -98,7 +98,7 @@ async def serving(
     try:
         yield server
     finally:
-        listener.close()
+        await clients.stop_listening(listener)
         watching.cancel()
         for writer in server.connected:
             writer.transport.abort()
@@ -188,6 +188,39 @@ async def test_a_client_that_left_is_freed_at_once(encrypted: bool) -> None:
             await until(lambda: not any(one() for one in left))
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_the_end_drops_whoever_is_connected(encrypted: bool) -> None:
+    """
+    In its handshake or in a request, between two of them, and who comes in this moment.
+    """
+    leaf = authority().issue("localhost", ["localhost"], not_before=NOW - DAY, not_after=NOW + DAY)
+    tls = tls_server([leaf]) if encrypted else None
+    async with serving(clients := Clients(10, LONG), tls=tls) as server:
+        said = (b"", b"", b"") if encrypted else (b"", HEAD, HEAD + b"\r\n")
+        connected = [await server.connect(one) for one in said]
+        await until(lambda: len(clients) == 3)
+        connected.append(await server.connect())
+        await clients.end()
+        assert len(clients) == 0
+        assert all([await gone(one) for one in connected])
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_who_comes_as_it_stops_listening_is_not_left_open(turns: int) -> None:
+    """
+    However far the event loop is with them.
+    """
+    clients = Clients(10, LONG)
+    listening = await clients.listen(asyncio.Protocol, ("127.0.0.1", 0))
+    with socket.create_connection(listening.sockets[0].getsockname(), timeout=10) as client:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await clients.stop_listening(listening)
+        await clients.end()
+        with contextlib.suppress(ConnectionError):
+            assert client.recv(1) == b""
 
 
 async def test_a_request_waits_since_its_first_byte() -> None:

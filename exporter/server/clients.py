@@ -29,6 +29,10 @@ Connections that are accepted before the event loop does other work, which may e
 """
 
 
+TURNS = 8
+"""Turns of the event loop without a client after which none can come: nothing listens any more."""
+
+
 QUEUE = 1024
 """Connections that the system queues until they are accepted."""
 
@@ -277,6 +281,18 @@ class Clients:
                 same.listen(QUEUE)
         return listening
 
+    async def stop_listening(self, listening: asyncio.Server) -> None:
+        """
+        Accept no more clients.
+        """
+        loop = asyncio.get_running_loop()
+        for one in listening.sockets:
+            loop.remove_reader(one)
+        # Who was accepted in this turn has a protocol in the next one. Were the listener closed first, Python
+        # would leave that connection open, and not say so.
+        await asyncio.sleep(0)
+        listening.close()
+
     def greet(self, client: Client, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
         """
         Begin the TLS handshake with a client.
@@ -318,6 +334,18 @@ class Clients:
             for client in [one for one in self._connected.values() if one.overdue(self.patience, now)]:
                 logger.debug("a client took too long", extra=fields(address=client.address))
                 client.drop()
+
+    async def end(self) -> None:
+        """
+        Drop all clients, and return when none is left. Nothing may listen any more.
+        """
+        quiet = 0
+        # A client comes two turns after it was accepted, and goes at most three after it was dropped.
+        while quiet < TURNS:
+            for client in list(self._connected.values()):
+                client.drop()
+            quiet = 0 if self._connected else quiet + 1
+            await asyncio.sleep(0)
 
     @web.middleware
     async def note(
