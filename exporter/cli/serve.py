@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +35,7 @@ from exporter.model.hosts import join_host_port
 from exporter.net.calm import Rests
 from exporter.server.app import application
 from exporter.server.clients import Clients
+from exporter.server.loops import LoopThread
 from exporter.server.own_certificate import load_at
 from exporter.server.port import Port
 from exporter.server.service import Options, Service
@@ -193,8 +194,6 @@ async def start(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    clients = Clients(client_slots(limit), accepts=port.accepts)
     tasks: set[asyncio.Task[None]] = set()
 
     def begin(work: Coroutine[None, None, None]) -> None:
@@ -202,35 +201,73 @@ async def start(
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    loop.add_signal_handler(signal.SIGHUP, lambda: begin(_reload(service, port)))
+    thread = LoopThread("port")
+    loop.add_signal_handler(signal.SIGHUP, lambda: begin(_reload(service, port, thread)))
     if was_reload_asked():
-        begin(_reload(service, port))
-    port.on_certificate = lambda: begin(service.complete_again())
-    runner = web.AppRunner(
-        application(service, options.timeout_offset, clients, port, stop.set),
-        access_log=None,
-        shutdown_timeout=SHUTDOWN_TIMEOUT,
-        keepalive_timeout=clients.patience.idle,
-        lingering_time=LINGERING,
-    )
+        begin(_reload(service, port, thread))
+
+    def complete_again() -> None:
+        # Called in the port's loop.
+        loop.call_soon_threadsafe(lambda: begin(service.complete_again()))
+
+    port.on_certificate = complete_again
+    server = _Server(service, port, lambda: loop.call_soon_threadsafe(stop.set))
     try:
-        await runner.setup()
-        assert runner.server is not None
-        listening = [await _listen(clients, runner.server, where, port) for where in _places(options)]
-        watching = loop.create_task(clients.watch())
+        await thread.run(server.open(_places(options), options.timeout_offset))
         await stop.wait()
         logger.info("stopping")
         last = threading.Timer(STOP_TIMEOUT, _end)
         last.daemon = True
         last.start()
-        for one in listening:
-            one.close()
-        watching.cancel()
     finally:
-        port.close()
-        await runner.cleanup()
+        await thread.run(server.close())
+        await thread.close()
         await service.close()
     return last
+
+
+class _Server:
+    """
+    The web server. All of it is done in the port's loop.
+    """
+
+    def __init__(self, service: Service, port: Port, stop: Callable[[], object]) -> None:
+        """
+        `stop` ends the process.
+        """
+        self._service, self._port, self._stop = service, port, stop
+        self._ending = contextlib.AsyncExitStack()
+
+    async def open(self, places: Iterable[tuple[str | None, int] | socket.socket], offset: float) -> None:
+        """
+        Listen at these places. `offset` (seconds) is subtracted from each scrape's timeout.
+
+        Raises ListenError.
+        """
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        clients = Clients(client_slots(limit), accepts=self._port.accepts)
+        runner = web.AppRunner(
+            application(self._service, offset, clients, self._port, self._stop),
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_TIMEOUT,
+            keepalive_timeout=clients.patience.idle,
+            lingering_time=LINGERING,
+        )
+        self._ending.push_async_callback(clients.end)
+        self._ending.push_async_callback(runner.cleanup)
+        self._ending.callback(self._port.close)
+        await runner.setup()
+        assert runner.server is not None
+        for where in places:
+            listening = await _listen(clients, runner.server, where, self._port)
+            self._ending.push_async_callback(clients.stop_listening, listening)
+        self._ending.callback(asyncio.get_running_loop().create_task(clients.watch()).cancel)
+
+    async def close(self) -> None:
+        """
+        Listen no more, and end what is under way.
+        """
+        await self._ending.aclose()
 
 
 def _end() -> None:
@@ -244,8 +281,8 @@ def _end() -> None:
     os._exit(1)
 
 
-async def _reload(service: Service, port: Port) -> None:
-    await port.reload()
+async def _reload(service: Service, port: Port, thread: LoopThread) -> None:
+    await thread.run(port.reload())
     # The service has logged the error, and keeps the present configuration.
     with contextlib.suppress(ConfigError):
         await service.reload()

@@ -35,6 +35,7 @@ from exporter.report.times import date
 from exporter.server.answers import COMPRESSION, SENDING, Compression, Sending, answer, takes_gzip
 from exporter.server.bodies import Renderings
 from exporter.server.clients import Clients
+from exporter.server.loops import Pulse
 from exporter.server.pages import steps
 from exporter.server.pages.site import Site, in_style, respond_page, versions, wants_page
 from exporter.server.port import Port
@@ -74,11 +75,18 @@ PORT: web.AppKey[Port] = web.AppKey("port", Port)
 REFUSED: web.AppKey[Counter] = web.AppKey("refused", Counter)
 
 
-STOP: web.AppKey[Callable[[], None]] = web.AppKey("stop", Callable)  # type: ignore[arg-type]
+PULSE: web.AppKey[Pulse] = web.AppKey("pulse", Pulse)
+
+
+STOP: web.AppKey[Callable[[], object]] = web.AppKey("stop", Callable)  # type: ignore[arg-type]
 
 
 PROBE_PARAMETERS = ("target", "policy", "debug", "module", "hostname", "server_name", "host")
 """`host` is domain_exporter's, for a domain only. It changes nothing: the registry's own server is asked."""
+
+
+HANGS = 30.0
+"""Seconds for which the loop that probes may be silent: its slowest work takes a fraction of one."""
 
 
 BODY_LIMIT = 64 * 1024
@@ -90,7 +98,7 @@ def application(
     offset: float,
     clients: Clients | None = None,
     port: Port | None = None,
-    stop: Callable[[], None] = lambda: None,
+    stop: Callable[[], object] = lambda: None,
 ) -> web.Application:
     """
     Return the server's routes. `offset` (seconds) is subtracted from each scrape's timeout, for the response
@@ -115,6 +123,7 @@ def application(
         "expiry_probe_refused_requests", "Requests to /probe that probe.allow refused.", registry=registry
     )
     app[SERVICE] = service
+    app[PULSE] = Pulse(service.loop)
     app[REGISTRY] = registry
     app[OFFSET] = offset
     app[CLIENTS] = clients
@@ -207,13 +216,13 @@ async def show_metrics(request: web.Request) -> web.StreamResponse:
     loop = asyncio.get_running_loop()
     encoder, kind = choose_encoder(request.headers.get("Accept", ""))
     zipped = takes_gzip(request.headers.get("Accept-Encoding", ""))
-    with service.dependencies.calm.disturbed():
-        scrape = await service.scrape(scrape_timeout(request))
-        # The library ends an OpenMetrics document; ours are gauges, which both formats write alike.
-        body = await service.body(scrape, lambda: encoder(request.app[REGISTRY]), kind, zipped=zipped)
+    # The library ends an OpenMetrics document; ours are gauges, which both formats write alike.
+    scrape, body = await service.answered(
+        scrape_timeout(request), lambda: encoder(request.app[REGISTRY]), kind, zipped=zipped
+    )
     made = loop.time()
     sent = await answer(request, body, kind, zipped=zipped)
-    service.note_answer(scrape, made, loop.time())
+    await service.note_answer(scrape, made, loop.time())
     return sent
 
 
@@ -341,10 +350,15 @@ def _group(target: Target) -> dict[str, object]:
     }
 
 
-async def show_healthy(_: web.Request) -> web.StreamResponse:
+async def show_healthy(request: web.Request) -> web.StreamResponse:
     """
-    Answer 200: the process runs and has a configuration.
+    Answer 200: the process runs and has a configuration; 503 when its other loop, which probes, hangs.
     """
+    if (silence := request.app[PULSE].silence()) > HANGS:
+        return web.Response(
+            status=503,
+            text=f"nothing has been probed for {silence:.0f} s: the event loop hangs, restart it\n",
+        )
     return web.Response(text="expiry-exporter is healthy\n")
 
 

@@ -36,6 +36,7 @@ from exporter.report.compat_families import BLACKBOX_RELOAD
 from exporter.report.exposition import Exposition, Samples
 from exporter.report.inventory import Inventory, Rhythm
 from exporter.server.bodies import Answers, join
+from exporter.server.loops import from_any_loop
 from exporter.server.own_metrics import Shard, build, of_caches, of_coverage, of_discovery, share
 from exporter.yaml_lines import ConfigError, ConfigFault
 
@@ -157,7 +158,7 @@ class Service:
         self._asked = Monitor(self.dependencies, concurrency, clock, limits=options.limits)
         self._answers = Answers()
         self._reserve = Reserve(max(1.0, slowness))
-        self._loop = loop
+        self.loop = loop
         self.saving: Saving | None = None
         """None when nothing is kept over a restart."""
         self._judging: asyncio.Task[None] | None = None
@@ -186,7 +187,7 @@ class Service:
         self._log_config()
         if self.saving is not None:
             self.saving.load()
-            self._judging = self._loop.create_task(self._configured.judge_restored(self.discovery.targets))
+            self._judging = self.loop.create_task(self._configured.judge_restored(self.discovery.targets))
         self._workers.serve(self.discovery.targets)
         self.discovery.start()
 
@@ -226,6 +227,7 @@ class Service:
         await self._workers.close()
         self.dependencies.close()
 
+    @from_any_loop
     async def reload(self) -> None:
         """
         Load the configuration again. Raises ConfigError; then the present one stays in use.
@@ -234,7 +236,7 @@ class Service:
         call and after a rest, since loads without an end would leave the event loop little time.
         """
         if self._next_load is None:
-            self._next_load = self._loop.create_task(self._load_after(self._loading))
+            self._next_load = self.loop.create_task(self._load_after(self._loading))
         await asyncio.shield(self._next_load)
 
     async def _load_after(self, before: asyncio.Task[None] | None) -> None:
@@ -260,6 +262,7 @@ class Service:
         self._load_succeeded = True
         self._log_config()
 
+    @from_any_loop
     async def complete_again(self) -> None:
         """
         Watch what is to be watched now beside the configuration in use, which is not read again.
@@ -302,6 +305,7 @@ class Service:
         reserved, more = self._reserve.before_end(endpoints, len(self.discovery.targets), timeout)
         return await self._look(timeout - reserved, more)
 
+    @from_any_loop
     async def recent(self) -> Scrape:
         """
         Return the last scrape, for a person; a new one when that is too old.
@@ -327,7 +331,8 @@ class Service:
         Two servers that scrape are regular, for every second gap is the same; a person who asks a few times
         is not.
         """
-        gaps = [later - earlier for earlier, later in pairwise(self._asked_at)]
+        # A copy: the port's thread asks while a scrape may begin.
+        gaps = [later - earlier for earlier, later in pairwise(tuple(self._asked_at))]
         if len(gaps) < RHYTHM_GAPS or max(gaps) < RHYTHM_LEAST:
             return None
         allowed = RHYTHM_JITTER * 2 * sum(gaps) / len(gaps)
@@ -367,6 +372,7 @@ class Service:
             self.saving.begin()
         return scrape
 
+    @from_any_loop
     async def probe(self, target: Target, timeout: float, *, trace_steps: bool = False) -> Scrape:
         """
         Probe one target, configured or not, and return the result within `timeout` seconds.
@@ -385,6 +391,17 @@ class Service:
         """
         return "".join(self._exposition.parts(scrape, self._own(scrape)))
 
+    @from_any_loop
+    async def answered(
+        self, timeout: float, rest: Callable[[], bytes], kind: str, *, zipped: bool
+    ) -> tuple[Scrape, bytes]:
+        """
+        Return a scrape within `timeout` seconds, and its `body`. What can wait gives way meanwhile.
+        """
+        with self.dependencies.calm.disturbed():
+            scrape = await self.scrape(timeout)
+            return scrape, await self.body(scrape, rest, kind, zipped=zipped)
+
     async def body(self, scrape: Scrape, rest: Callable[[], bytes], kind: str, *, zipped: bool) -> bytes:
         """
         Return the text of a scrape in UTF-8, followed by `rest()`; in gzip if `zipped`.
@@ -402,7 +419,8 @@ class Service:
         key = (id(scrape), kind, zipped)
         return await self._answers.get(key, lambda: parts(self._own(scrape)), zipped=zipped)
 
-    def note_answer(self, scrape: Scrape, made: float, sent: float) -> None:
+    @from_any_loop
+    async def note_answer(self, scrape: Scrape, made: float, sent: float) -> None:
         """
         Record the loop times at which a response was rendered and sent: the reserve of later ones follows
         them.
@@ -411,6 +429,7 @@ class Service:
         cut = scrape.cut * endpoints / max(1, len(scrape.targets))
         self._reserve.note(endpoints, cut, made - scrape.ended, sent - made)
 
+    @from_any_loop
     async def probe_body(self, scrape: Scrape, rest: Callable[[], bytes], *, zipped: bool) -> bytes:
         """
         Return the text of a probe of one target in UTF-8, followed by `rest()`; in gzip if `zipped`.

@@ -11,26 +11,30 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from socket import AF_INET
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.config.reader import load
+from exporter.config.settings import Config
 from exporter.demo import endpoints
 from exporter.engine import saving
 from exporter.engine.reserve import FIXED
 from exporter.engine.scrape import Scrape
 from exporter.model.targets import Target
 from exporter.report.exposition import Exposition, Samples
-from exporter.server.app import application
+from exporter.server.app import HANGS, application
 from exporter.server.clients import Clients
+from exporter.server.loops import LoopThread, Pulse
 from exporter.server.pages.site import versions
 from exporter.server.port import Port
 from exporter.server.service import Options, Service
@@ -175,6 +179,50 @@ def test_what_is_asked_of_others_is_counted(tmp_path: Path) -> None:
         assert 'expiry_dns_lookups_total{resolver="system"} 1.0' in (await site.get("/metrics"))[1]
 
     serve(tmp_path, test, "healthy", "refused")
+
+
+@pytest.mark.parametrize(("silence", "status"), [(HANGS, 200), (HANGS + 1, 503)])
+def test_health_is_told_while_the_loop_that_probes_is_busy(
+    monkeypatch: pytest.MonkeyPatch, silence: float, status: int
+) -> None:
+    """
+    Also by a request that comes while that loop does not turn at all; as 503 once it has not for long.
+    """
+    monkeypatch.setattr(Pulse, "silence", lambda _: silence)
+
+    async def run() -> None:
+        thread = LoopThread("port")
+        service = Service(lambda: Config(()), Options(), asyncio.get_running_loop())
+        runner = web.AppRunner(application(service, 0.5))
+        try:
+            address = await thread.run(_listening(runner))
+            # Not awaited: it holds the loop of the service until it has its answer.
+            connection = HTTPConnection(*address, timeout=60)
+            connection.request("GET", "/-/healthy")
+            assert connection.getresponse().status == status
+            connection.close()
+            scrape = HTTPConnection(*address, timeout=60)
+            found = await asyncio.get_running_loop().run_in_executor(None, _got, scrape)
+            assert "expiry_sweep_targets 0.0" in found
+        finally:
+            await thread.run(runner.cleanup())
+            await thread.close()
+            await service.close()
+
+    asyncio.run(run())
+
+
+async def _listening(runner: web.AppRunner) -> tuple[str, int]:
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0]
+    return host, port
+
+
+def _got(connection: HTTPConnection) -> str:
+    connection.request("GET", "/metrics")
+    with contextlib.closing(connection), connection.getresponse() as found:
+        return found.read().decode()
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/probe?target=healthy"])

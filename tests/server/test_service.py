@@ -182,7 +182,7 @@ async def test_the_first_answer_has_more_time_where_reading_the_configuration_to
         one = Service(load, Options(), asyncio.get_running_loop(), lambda: NOW, lambda: now)
         first = await one.scrape(10.0)
         assert first.timeout == 10.0 * (1 - SHARE)
-        one.note_answer(first, first.ended, first.ended)
+        await one.note_answer(first, first.ended, first.ended)
         assert (await one.scrape(10.0)).timeout > 9.0
         await one.close()
 
