@@ -6,6 +6,7 @@ The way of the data is the order of the wings: nothing imports what comes after 
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -316,6 +317,30 @@ def test_a_module_that_says_it_is_pure_is_held_to_it() -> None:
     }
     assert claims
     assert {name for name in claims if not is_pure(name)} == set()
+
+
+NO_SENTENCE = re.compile(
+    r"(what|the same|same|as above|as below|see|likewise|ditto|whether)\b", re.IGNORECASE
+)
+"""Beginnings of docstrings that do not name the thing, or need the one before."""
+
+
+def docstrings(source: str) -> Iterator[str]:
+    """
+    The docstrings of the module, and of all classes and functions in it.
+    """
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for node in ast.walk(parsed(source)):
+        if isinstance(node, kinds) and (text := ast.get_docstring(node)) is not None:
+            yield text
+
+
+def test_docstrings_say_what_a_thing_is_and_need_no_other() -> None:
+    """
+    Somebody reads them one at a time, from an editor, and English may be their third language.
+    """
+    bad = [(name, one) for name in MODULES for one in docstrings(source_of(name)) if NO_SENTENCE.match(one)]
+    assert bad == []
 
 
 def test_what_is_called_pure_is_there() -> None:

@@ -1,5 +1,5 @@
 """
-What must be in order before anything else: the standard streams, and reloads that are asked for meanwhile.
+The first steps of every command: open the standard streams, and hold reloads that are asked for meanwhile.
 """
 
 import contextlib

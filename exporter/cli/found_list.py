@@ -1,5 +1,5 @@
 """
-What `discover` prints of its sources: a configuration with their targets, or JSON.
+The output of `discover`: a configuration with the targets of its sources, or JSON.
 
 A plan of what renews (`renew_before_expiry` of certbot) is printed as a policy: so it is kept with the list.
 """
@@ -28,7 +28,7 @@ USUAL_LIFETIME = 90 * DAY
 @dataclass(frozen=True, slots=True)
 class Looked:
     """
-    What one source gave.
+    The list of one source, or the error that it ended with.
     """
 
     entry: SourceEntry
@@ -39,14 +39,14 @@ class Looked:
 @dataclass(frozen=True, slots=True)
 class Group:
     """
-    What is printed of one source.
+    The part of the output that is about one source.
     """
 
     looked: Looked
     found: tuple[Found, ...]
     notes: tuple[str, ...]
     targets: tuple[Target, ...] = ()
-    """The same as what was found, made by the configuration."""
+    """The targets that the configuration makes of `found`."""
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from exporter.model.suggestions import closest
 from exporter.passwords import shown, without_user
 
 _DASHES = "-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"
-"""What word processors make of a hyphen, and of two."""
+"""The characters that word processors put in place of a hyphen, or of two."""
 
 
 NAMED = "a configuration is named by --config.file={}"

@@ -1,5 +1,5 @@
 """
-Where the state is kept when no path is given: the directory of the service, of the package, or of the user.
+The path of the state where none is given: in the directory of the service, of the package, or of the user.
 """
 
 import contextlib

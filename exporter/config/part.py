@@ -1,5 +1,5 @@
 """
-What the models of a configuration file share.
+The base of all models of a configuration file, and the types that several of them use.
 """
 
 from typing import Annotated, Any

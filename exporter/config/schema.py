@@ -286,7 +286,7 @@ class CoverageEntry(Part):
     @property
     def rules(self) -> Rules:
         """
-        The same as the engine uses it.
+        The rules of this section, in the form that the engine takes.
         """
         # Whoever wants to be told of every name agrees that it is looked up.
         return Rules(tuple(one.lower() for one in self.ignore), self.alert, private=self.alert)

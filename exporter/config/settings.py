@@ -58,7 +58,7 @@ class Config:
     directory: str = "."
     """The directory of the file, to which paths are relative."""
     is_mine: Callable[[str], bool] = field(default=lambda _: True, repr=False, compare=False)
-    """Whether this replica probes the discovered target of this name."""
+    """True if this replica probes the discovered target of this name."""
 
     def keeping(self, before: "Config") -> "Config":
         """
@@ -142,14 +142,14 @@ class SchemeMatch:
 @dataclass(frozen=True, slots=True)
 class Call:
     """
-    What a caller of `/probe` says besides the target, in the way of other exporters. Empty: not said.
+    The parameters of `/probe` beside the target, as other exporters have them. Empty: not given.
     """
 
     module: str = ""
     hostname: str = ""
     """The name to send and to verify, unless the module has one."""
     server_name: str = ""
-    """The same, whatever the module has."""
+    """The name to send and to verify, in place of the module's."""
 
 
 _PLAIN = Call()

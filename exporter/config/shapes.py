@@ -1,5 +1,5 @@
 """
-What the JSON schema says of values that are texts of a certain form, so that editors mark the others.
+The patterns in the JSON schema of values that are texts of a certain form, so that editors mark the others.
 
 A form never refuses what the reader accepts. It may accept what only the reader refuses: a sum of units that
 is too long, a network that is too large.

@@ -280,14 +280,14 @@ class SourceEntry(Part):
     @property
     def given(self) -> Any:
         """
-        What is written under that key, parsed.
+        The parsed value of that key.
         """
         return getattr(self, self.source)
 
     @property
     def identity(self) -> str:
         """
-        What makes the source the same one after a reload and a restart: where it looks, not how fast.
+        The place in which the source looks, as a text: the same after a reload and a restart, at any pace.
         """
         where = self.model_dump(mode="json", include={self.source}, exclude={self.source: PACE})
         return json.dumps([self.source, where], sort_keys=True)

@@ -350,7 +350,9 @@ def password_in_environment(text: str, info: ValidationInfo) -> str:
 
 def password_in_file(path: str, info: ValidationInfo) -> str:
     """
-    Return the pass phrase in a file, without its line end. Messages do not name the file, as above.
+    Return the pass phrase in a file, without its line end.
+
+    The message does not name the file: it may be the pass phrase itself, misplaced.
     """
     if _reading(info).elsewhere is not None:
         return _STAND_IN

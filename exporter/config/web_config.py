@@ -209,7 +209,7 @@ class _Tls(_Section):
 
 
 _GIVEN = ("cert", "key", "client_ca")
-"""What is given by a file, with `_file` behind the key, or in the configuration itself."""
+"""Keys whose value is in the configuration itself, or in a file: then the key has `_file` behind it."""
 
 
 class _Http(_Section):
@@ -270,7 +270,7 @@ class WebTls:
     certificate: str
     """Path of the file in which the port's own certificate is: the configuration itself, it may be."""
     pem: bytes
-    """That certificate, in PEM."""
+    """The port's own certificate, in PEM."""
     files: tuple[str, ...]
     """Paths that the context was made from."""
     allowed_sans: frozenset[str] | None = None

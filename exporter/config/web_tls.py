@@ -16,7 +16,7 @@ ClientAuth = Literal[
     "VerifyClientCertIfGiven",
     "RequireAndVerifyClientCert",
 ]
-"""Whether a client's certificate is asked for, needed and verified. `RequireClientCert` is the old name of
+"""If a client's certificate is asked for, needed and verified. `RequireClientCert` is the old name of
 `RequireAnyClientCert`."""
 
 
@@ -34,7 +34,7 @@ VERIFIED: Mapping[str, ssl.VerifyMode] = MappingProxyType(
 @dataclass(frozen=True, slots=True)
 class TlsChoice:
     """
-    What a context is made from.
+    The certificate, key and settings that a context is made from.
     """
 
     certificate: bytes

@@ -1,3 +1,3 @@
 """
-Where people run the exporter: manifests, a chart, a compose file and units that are theirs once written.
+Files to run the exporter with: manifests, a chart, a compose file and units; the user's own once written.
 """

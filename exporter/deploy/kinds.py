@@ -38,7 +38,7 @@ it.
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """
-    What the user asked for.
+    The choices of the user: the flags of `deploy`, and the configuration that they name.
     """
 
     config: str | None
@@ -48,7 +48,7 @@ class Wanted:
     version: str
     image: str
     url: str | None
-    """Where people reach the exporter."""
+    """The URL at which people reach the exporter."""
     namespace: str
     prometheus_namespace: str
     shards: int
@@ -177,7 +177,7 @@ def systemd(wanted: Wanted, bundle: Bundle) -> Deployment:
 
 
 KINDS = {"compose": compose, "kubernetes": kubernetes, "helm": helm, "systemd": systemd}
-"""What makes the files of each kind."""
+"""By kind, the function that makes its files."""
 
 
 def _values(wanted: Wanted) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _STATE = "/var/lib/expiry-exporter"
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """
-    What differs between two installations. In a chart each field is an expression.
+    The values in which two installations differ. In a chart each field is an expression.
     """
 
     name: Any

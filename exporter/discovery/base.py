@@ -108,7 +108,7 @@ def in_part(failures: Sequence[str], listing: Listing | None = None, retry_after
 @dataclass(frozen=True, slots=True)
 class Context:
     """
-    What a source works with. It opens nothing else, and knows no time but this.
+    All that a source works with. It opens nothing else, and knows no time but this.
     """
 
     network: Network
@@ -123,9 +123,9 @@ class Context:
     whole: bool = False
     """True: there is room for what was left out at the limit, so `unchanged` is no answer."""
     wanted: Callable[[Found], bool] = lambda _: True
-    """Whether `include` and `exclude` want this target: a place that they do not is not even tried."""
+    """Returns True if `include` and `exclude` want this target: other places are not even tried."""
     excluded: Callable[[Found], bool] = lambda _: False
-    """The same by `exclude` alone, for what has no name yet."""
+    """Returns True if `exclude` alone matches this target, for a place that has no name yet."""
     so_far: Callable[[Callable[[], Any]], None] = lambda _: None
     """
     Says how to go on with a run that is stopped before its end: by what this function returns then, which is

@@ -98,7 +98,7 @@ class _Seen(NamedTuple):
 @dataclass(slots=True)
 class _Domain:
     """
-    What is known of a registered domain.
+    The certificates and names that logs know of a registered domain, and when they were asked.
     """
 
     asked: float = 0.0

@@ -34,7 +34,7 @@ class Feed:
     text: str = ""
     """The list as it is saved; empty when there is none."""
     success: bool | None = None
-    """Whether the last run could read the source; None before the first one ended."""
+    """True if the last run could read the source; None before the first one ended."""
     succeeded_at: float | None = None
     """Seconds since the epoch; None when it never could."""
     told: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Feed:
     @property
     def nowhere(self) -> Iterator[Nowhere]:
         """
-        What its list has under names without an address.
+        The entries of its list whose names have no address.
         """
         return (Nowhere(one.url, self.name, one.why) for one in self.kept.names.nowhere)
 

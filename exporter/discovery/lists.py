@@ -44,7 +44,7 @@ UNPACKED_LIMIT = 512 * 1024 * 1024
 
 
 Key = tuple[str, str, str]
-"""What makes a found target the same one: name, URL and the name that is sent."""
+"""The identity of a found target from run to run: name, URL and the name that is sent."""
 
 
 def key_of(found: Found) -> Key:
@@ -68,7 +68,7 @@ class Missing:
 @dataclass(frozen=True, slots=True)
 class Names:
     """
-    What is known of the names in a list whose address decides whether they are targets.
+    The names in a list that are targets only if they have an address, by what is known of that.
     """
 
     nowhere: tuple[Found, ...] = ()
@@ -102,7 +102,7 @@ class Kept:
     @property
     def listed(self) -> tuple[Found, ...]:
         """
-        Those that the last run did list.
+        The part of `found` that the last run did list.
         """
         # Mostly all of them: at ten thousand, looking at each one takes milliseconds of the event loop.
         if not self.missing:

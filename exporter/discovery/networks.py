@@ -52,7 +52,7 @@ class Plan:
     @property
     def identity(self) -> str:
         """
-        The same while networks and ports are the same.
+        A text that stays the same while networks and ports do.
         """
         return hashlib.sha256(json.dumps([self.networks, self.ports]).encode()).hexdigest()[:16]
 
@@ -99,7 +99,7 @@ def planned(cidr: Sequence[str], ports: Sequence[int]) -> Plan:
 @dataclass(slots=True)
 class _Round:
     """
-    How far the round over all places came.
+    The position of the round over all places, and the servers that it found.
     """
 
     began: float

@@ -120,7 +120,7 @@ class Discovery:
     @property
     def nowhere(self) -> tuple[Nowhere, ...]:
         """
-        What the sources found under names without an address, and is no target by another list either.
+        The entries of sources whose names have no address, and whose URL no other list makes a target.
         """
         found = tuple(chain.from_iterable(feed.nowhere for feed in self.feeds.values()))
         if not found:

@@ -28,7 +28,7 @@ _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 class GroupError(Exception):
     """
-    What was read is no list of groups. The message says what is wrong, and where.
+    A document is no list of groups. The message says what is wrong, and where.
     """
 
 

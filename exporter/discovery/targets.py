@@ -65,7 +65,7 @@ class Made:
     notes: tuple[str, ...] = ()
     """What can't be a target, and why."""
     decided: bool = False
-    """Whether the element of the configuration says the policy of all."""
+    """True if the element of the configuration says the policy of all."""
 
 
 def made(found: Iterable[Found], entry: SourceEntry, config: Config, before: Made | None = None) -> Made:

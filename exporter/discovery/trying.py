@@ -53,7 +53,7 @@ _BY_PORT = {
 @dataclass(frozen=True, slots=True)
 class Place:
     """
-    Where TLS may be spoken, and by which name it is asked for.
+    An address and port at which TLS may be spoken, and the name to ask for.
     """
 
     address: str

@@ -50,7 +50,7 @@ none), and a checksum of its addresses.
 @dataclass(slots=True)
 class _Plan:
     """
-    What of a zone is known, and what is to be tried.
+    The names of a zone: the results of earlier tries, and the names that are tried now.
     """
 
     hour: int

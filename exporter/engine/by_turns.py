@@ -20,7 +20,7 @@ LIMIT = 4
 
 
 UNJUDGED_LIMIT = 4 * LIMIT
-"""The same, while nobody knows which of them are unwell, as in the first probes after a restart."""
+"""The limit while nobody knows which of them are unwell, as in the first probes after a restart."""
 
 
 STAPLE = "staple"

@@ -1,5 +1,5 @@
 """
-Which targets a scrape probes: all but those with an `interval` that is not over yet.
+The targets that a scrape probes: all but those with an `interval` that is not over yet.
 
 Pure: the clock is an argument. Each target has its own times, spread over the interval by its name and the
 same after a restart, so that not all are due in one scrape.

@@ -32,13 +32,13 @@ _LENGTH = 4
 
 class FrameError(Exception):
     """
-    What came is no frame: the two ends do not understand each other any more.
+    Bytes came that are no frame: the two ends do not understand each other any more.
     """
 
 
 class Description(NamedTuple):
     """
-    What a conversation must know of its target. There is no secret in it.
+    The part of a target that a conversation needs. There is no secret in it.
     """
 
     url: Url
@@ -51,7 +51,7 @@ class Description(NamedTuple):
 
 Manner = tuple[str, Keys, Offer, bool]
 """
-Which conversation is wanted with a target: the address, the keys, what is offered, and whether it is lenient.
+The kind of conversation with a target: the address, the keys, the offer, and True if it is lenient.
 """
 
 
@@ -186,7 +186,7 @@ MANNERS = 32
 
 class Latest(Generic[V]):
     """
-    What was told last of each conversation, by target and manner.
+    The last result of each conversation, by target and manner.
 
     Both ends keep one, and put the same into it in the same order: so each knows what the other one holds.
     """

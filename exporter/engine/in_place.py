@@ -1,5 +1,5 @@
 """
-What was seen in the place of an endpoint, besides what the last probe saw: other servers take turns there.
+The facts of other servers that take turns in the place of an endpoint, besides those that the last probe saw.
 
 Pure.
 """
@@ -19,7 +19,7 @@ from exporter.model.targets import Target
 @dataclass(frozen=True, slots=True)
 class InPlace:
     """
-    What was seen in a place besides what the last probe saw.
+    The facts that were seen in a place besides those of the last probe, with their verdicts.
     """
 
     others: tuple[Known, ...] = ()

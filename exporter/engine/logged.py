@@ -1,5 +1,5 @@
 """
-What public logs know of certificates, compared anew when their lists or the targets have changed.
+Certificates in public logs, compared anew with the targets when either have changed.
 """
 
 from collections.abc import Callable, Collection

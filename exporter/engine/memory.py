@@ -86,7 +86,7 @@ class EndpointMemory:
     looks: int = 0
     """Number of probes that saw something."""
     shown: Sightings = field(default_factory=Sightings)
-    """When those saw these facts."""
+    """The times at which those saw these facts."""
     others: Sequence[Shown] = ()
     """What other servers behind the same address showed in turn with these facts; empty for most."""
     mixed: bool = False
@@ -94,7 +94,7 @@ class EndpointMemory:
     tries: int = 0
     """Number of probes at once that saw the same, before it was known that they are mixed."""
     listed: Sightings = field(default_factory=Sightings)
-    """When the target's name had this address."""
+    """The times at which the target's name had this address."""
     plain: ProbeResult | None = None
     """The latest probe, without the answers of look-ups; None where it is repeated in each scrape."""
 

@@ -74,13 +74,13 @@ MOMENT = 1 / 5
 
 
 MOMENT_OF_OLD = 1 / 20
-"""The same, of what is likely to have turns."""
+"""The share for facts that are likely to have turns."""
 
 
 @dataclass(slots=True)
 class Sightings:
     """
-    When one of those that a place shows by turns came, left and came back.
+    The looks at which one of those that a place shows by turns came, left and came back.
     """
 
     came: int = 0

@@ -58,7 +58,7 @@ END_TIMEOUT = 1.0
 
 class _Held:
     """
-    What a server showed, parsed when it is first wanted.
+    A server's side of a handshake, parsed when it is first wanted.
     """
 
     __slots__ = ("_seen", "_shown")

@@ -100,7 +100,7 @@ class Unused:
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """
-    What nobody watches, by all that was seen in one scrape.
+    The names and certificates that nobody watches, by all that was seen in one scrape.
     """
 
     gaps: tuple[Gap, ...] = ()

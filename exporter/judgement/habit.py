@@ -112,7 +112,7 @@ Habits = Mapping[str, Habit]
 @dataclass(frozen=True, slots=True)
 class Usual:
     """
-    When an item will be renewed if that goes as usual.
+    The times of an item's next renewal, if that goes as usual.
     """
 
     due: float

@@ -1,5 +1,5 @@
 """
-Which of several problems need not be told, since another one says more. Pure.
+The problems that need not be told, since another one says more. Pure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,5 +1,5 @@
 """
-What public logs know that no server shows: renewals that stand nowhere, CAs that are none of yours. Pure.
+Certificates in public logs that no server shows: renewals not in service, CAs that are none of yours. Pure.
 
     issuances of the logs, less the certificates that were seen anywhere = what is known from logs alone
 
@@ -172,7 +172,7 @@ def _is_named(issuer: str, expected: Expected) -> bool:
 
 class Unseen:
     """
-    What is known from logs alone, at `now` in seconds since the epoch, once all that was seen is noted.
+    The certificates of logs that were not seen, at `now` in seconds since the epoch, once all seen are noted.
     """
 
     def __init__(self, issuances: Issuances = NONE, now: float = 0.0) -> None:

@@ -90,7 +90,7 @@ class Onset:
     reason: str = ""
     """The reason, fault or hazard; empty when the problem is about an end."""
     stranger: Stranger | None = None
-    """What somebody else issued, of which only a log knows; None when the problem is about what was seen."""
+    """The certificate of somebody else, known from a log alone; None when the problem is about one seen."""
 
     @property
     def item(self) -> str:

@@ -37,7 +37,7 @@ LONGEST = 300.0
 
 class NameAddresses:
     """
-    What is known of the addresses of names.
+    Names that have an address, and names that have none, learned in rounds in the background.
     """
 
     def __init__(self, network: Network) -> None:

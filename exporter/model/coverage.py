@@ -8,7 +8,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Nowhere:
     """
-    What a source found under a name that has no address: no target, since no client gets there by it.
+    An entry of a source whose name has no address: no target, since no client gets there by it.
     """
 
     url: str
@@ -20,7 +20,7 @@ class Nowhere:
 @dataclass(frozen=True, slots=True)
 class Rules:
     """
-    What of the coverage is told to whom.
+    The rules about names that no target looks at.
     """
 
     ignore: tuple[str, ...] = ()

@@ -52,7 +52,7 @@ class Meaning:
     hides: frozenset[Problem] = frozenset()
     """Problems of the same target and item that need not be reported beside it, if no more severe."""
     covers: frozenset[Problem] = frozenset()
-    """The same for problems of any item of the target: they have the same cause."""
+    """Problems of any item of the target that need not be told beside this one: they have the same cause."""
     lasts: Mapping[Severity, float] = field(default_factory=dict)
     """Seconds that it must last before an alert is sent; at once where a severity is missing."""
 

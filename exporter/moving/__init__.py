@@ -1,3 +1,3 @@
 """
-What others configured, as a configuration of ours: texts in, values out. One file for each kind.
+Configurations of other programs, made into ours: texts in, values out. One file for each kind.
 """

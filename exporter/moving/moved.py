@@ -1,5 +1,5 @@
 """
-What was moved over, what changes with it, and what can't be moved.
+The result of a move: the parts that were taken, those that mean something else here, and those left behind.
 """
 
 import json

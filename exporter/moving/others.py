@@ -358,7 +358,7 @@ _LISTS = {
     "includeLabels": "include-label",
     "excludeLabels": "exclude-label",
 }
-"""What selects Secrets: keys of the chart, with the flag of each."""
+"""Keys of the chart that select Secrets, with the flag of each."""
 
 
 _NO_COUNTERPART = ("includeNamespaceLabels", "excludeNamespaceLabels", "exposeSecretLabels", "extraArgs")

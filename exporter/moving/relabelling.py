@@ -38,7 +38,7 @@ _UNLIKE = (
     (re.compile(r"\\[sS]|\$"), re.compile(r"[\n\v]")),
     (re.compile(r"\\B"), re.compile(r"\A\Z")),
 )
-"""What both have, with the characters of which they think otherwise."""
+"""Escapes that both have, with the characters of which they think otherwise."""
 
 
 _ONE = re.compile(r"\[\^?\]?[^]]*\]|\(\?[a-z-]+\)")
@@ -75,7 +75,7 @@ class FollowError(Exception):
 @dataclass(slots=True)
 class Patience:
     """
-    How much longer expressions may be matched: Python tries all ways of matching, which RE2 never does.
+    The time that expressions may still be matched: Python tries all ways of matching, which RE2 never does.
     """
 
     left: float

@@ -39,7 +39,7 @@ begins at a later scrape, unless it is the only one of its target.
 
 
 OWNERS_WAITING = 2048
-"""The same of those that are the only one of their target: each waits in a task of some kilobytes."""
+"""Waiting look-ups that are the only one of their target: each waits in a task of some kilobytes."""
 
 
 QUICK_ANSWER = 2.0
@@ -173,7 +173,7 @@ class Lookups:
         self._begun = 0
         """Look-ups that are under way or wait for their turn."""
         self._begun_for: Counter[str] = Counter()
-        """The same by owner: the target, unless another was named. None with 0."""
+        """By owner (the target, unless another was named), how many look-ups are under way. None with 0."""
         self._cleaned = monotonic()
         self._over: str | None = None
         """The failure detail of all look-ups without an answer, once `give_up` was called; None before."""

@@ -25,7 +25,7 @@ STEP = 0.005
 
 class Calm:
     """
-    Whether anything that must not wait is under way.
+    Work that must not wait: how much of it is under way, and waiting until none is.
     """
 
     def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -41,7 +41,7 @@ class Calm:
     @contextlib.contextmanager
     def disturbed(self) -> Iterator[None]:
         """
-        Be under way.
+        Count as under way.
         """
         self._under_way += 1
         self._over.clear()

@@ -31,7 +31,7 @@ AT_A_TIME = 32
 
 
 DOUBTFUL_AT_A_TIME = 24
-"""Those of them to servers that did not answer the last query, or were never queried. So the others have
+"""Queries at a time to servers that did not answer the last query, or were never queried. So the others have
 places that silent servers can't take."""
 
 

@@ -33,7 +33,7 @@ _WITHOUT_QUESTION = frozenset({dns.rcode.FORMERR, dns.rcode.SERVFAIL, dns.rcode.
 
 class OtherAnswerError(dns.exception.DNSException):
     """
-    What came over a connection is no answer to the query.
+    A message came over a connection that is no answer to the query.
     """
 
     msg = "what it answers is not an answer to this question"

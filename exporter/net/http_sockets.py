@@ -31,7 +31,7 @@ Content = Callable[[], int]
 
 class Meter:
     """
-    What one request sent and received, over all connections that were made for it.
+    The bytes that one request sent and received, over all connections that were made for it.
     """
 
     def __init__(self) -> None:

@@ -56,7 +56,7 @@ Learn = Callable[[str, int], Awaitable[tuple[frozenset[IPAddress], float]]]
 @dataclass(slots=True)
 class _Life:
     """
-    What is known of one name. Times are those of the event loop.
+    The addresses of one name, and until when they may be used. Times are those of the event loop.
     """
 
     wanted_at: float

@@ -77,7 +77,7 @@ class Network:
         self.lookups = Lookups(loop, clock, monotonic)
         self.named_files = NamedFiles(loop)
         self.calm = Calm()
-        """Whether a scrape is under way, to which work in the background gives way."""
+        """Scrapes under way, to which work in the background gives way."""
 
     @cached_property
     def resolution(self) -> "Resolution":

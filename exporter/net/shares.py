@@ -38,7 +38,7 @@ class _Owner:
     waiting: deque[_Wanted] = field(default_factory=deque)
     held: int = 0
     joined: bool = False
-    """Whether its next one is in the queue."""
+    """True if its next one is in the queue."""
 
 
 class Shares:

@@ -176,7 +176,7 @@ def _text(name: dns.name.Name) -> str:
 
 class _Manager(dns.transaction.TransactionManager):
     """
-    What dnspython's reader wants to know of the zone that it reads into.
+    The zone that dnspython's reader reads into, as far as it asks for it.
     """
 
     def __init__(self, origin: dns.name.Name) -> None:
@@ -367,7 +367,7 @@ def work(line: bytes) -> Iterator[str]:
 
 def main(_: Iterable[str] = ()) -> None:
     """
-    Be the process.
+    Read one zone for the process at the other end of the standard streams, and end.
     """
     answer(work, ZoneError)
 

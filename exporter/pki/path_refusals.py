@@ -1,5 +1,5 @@
 """
-Why OpenSSL finds no path from a leaf to a trust anchor: the fault that this means, and its words. Pure.
+OpenSSL's reasons for finding no path from a leaf to a trust anchor: the fault of each, and its words. Pure.
 """
 
 from collections.abc import Sequence

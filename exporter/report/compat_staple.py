@@ -1,5 +1,5 @@
 """
-What ssl_exporter says of a stapled OCSP response (RFC 6960): of its one answer, whoever signed it.
+The metrics of ssl_exporter about a stapled OCSP response (RFC 6960): its one answer, whoever signed it.
 
 Pure.
 """

@@ -77,8 +77,8 @@ class Alert:
 @dataclass(frozen=True, slots=True)
 class Notification:
     """
-    What Alertmanager sends at one moment to one receiver: alerts of one severity about one certificate, or of
-    one name where there is no certificate.
+    A notification that Alertmanager sends at one moment to one receiver: alerts of one severity about one
+    certificate, or of one name where there is no certificate.
     """
 
     at: float

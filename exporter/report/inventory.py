@@ -50,7 +50,7 @@ _name, _end = attrgetter("row.target.name"), attrgetter("end")
 @dataclass(eq=False)
 class _Judged:
     """
-    What the endpoints give cause for at a time. Those that are well are put in order when somebody asks.
+    The endpoints by their level at a time. Those that are well are put in order when somebody asks.
     """
 
     at: float
@@ -321,7 +321,7 @@ def end(row: EndpointRow) -> float:
 
 _DATE = r"\d{4}-\d\d(?:-\d\d(?: \d\d:\d\d(?: utc)?)?)?|\d\d:\d\d"
 _DURATION = r"\d+ (?:d|h|min|s)(?: \d+ (?:h|min))?"
-"""As pages show them."""
+"""A duration as pages show it."""
 
 
 _TERM = re.compile(rf"(?:{_DATE}|{_DURATION})(?!\S)|\S+")

@@ -1,5 +1,5 @@
 """
-Where the exporter's pages are. Pure.
+Paths of the exporter's pages. Pure.
 """
 
 from urllib.parse import quote

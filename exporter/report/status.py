@@ -127,7 +127,7 @@ def status(row: EndpointRow, onsets: Iterable[Onset], now: float, unseen: Unseen
 
 class Standing(NamedTuple):
     """
-    How an endpoint stands: what is counted of it, on pages, by commands and by dashboards.
+    The level of an endpoint, and the problem behind it: pages, commands and dashboards count these.
     """
 
     level: Level

@@ -85,7 +85,7 @@ class Rate:
 
 class Port:
     """
-    What holds for the port, for the life of the process. Raises ConfigError when its first file is faulty.
+    The settings of the port, for the life of the process. Raises ConfigError when its first file is faulty.
     """
 
     def __init__(

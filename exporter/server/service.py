@@ -97,7 +97,7 @@ class Options:
     external_url: str | None = None
     """URL of this server for people, without a slash at the end; None when it is not set."""
     shard: str = ""
-    """Which share of the targets this replica probes, `0/2` for the first of two; empty when it is all."""
+    """The share of the targets that this replica probes, `0/2` for the first of two; empty when it is all."""
     processes: int | None = None
     """Processes that probe; None: by the number of targets and of processors."""
     limits: Limits = USUAL

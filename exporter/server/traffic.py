@@ -1,5 +1,5 @@
 """
-What the exporter asks of others, counted: connections of probes, and look-ups in DNS.
+Counts of the load on others: connections of probes, and look-ups in DNS.
 """
 
 from collections.abc import Iterator

@@ -40,7 +40,7 @@ _SECRET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 @dataclass(slots=True)
 class Gathered:
     """
-    What the objects of a cluster name.
+    The URLs that the objects of a cluster name.
     """
 
     hosts: dict[str, list[str]] = field(default_factory=dict)

@@ -86,7 +86,7 @@ class Attached(NamedTuple):
 
 class Planned(NamedTuple):
     """
-    When cert-manager plans to renew the certificate in a Secret.
+    The time before the end at which cert-manager plans to renew the certificate in a Secret.
     """
 
     secret: str
@@ -327,7 +327,7 @@ KINDS: dict[str, tuple[Resource, ...]] = {
     "secrets": RESOURCES["secrets"],
     "certificates": (Resource("certificates", "cert-manager.io/v1", read_planned, optional=True),),
 }
-"""What is listed and watched, by the value in `resources` of the source."""
+"""The kinds of objects that are listed and watched, by the value in `resources` of the source."""
 
 
 NAMES = {

@@ -72,7 +72,7 @@ class _Macro:
 @dataclass(slots=True)
 class _State:
     """
-    What was read so far: the order of the directives counts.
+    The state of a reading, directive by directive: their order counts.
     """
 
     reader: Reader

@@ -27,7 +27,7 @@ Line = tuple[str, int, list[str]]
 @dataclass(slots=True)
 class _Block:
     """
-    What stands before a block, and its lines; blocks inside of it are flat, with braces of their own.
+    The words before a block, and its lines; blocks inside of it are flat, with braces of their own.
     """
 
     path: str

@@ -1,5 +1,5 @@
 """
-Where Caddy finds and keeps certificates.
+The files and directories in which Caddy finds and keeps certificates.
 """
 
 import os

@@ -13,7 +13,7 @@ from exporter.discovery.names import host_name
 from exporter.discovery.web_servers.reading import Listen, Reader, Site
 
 WORDS = frozenset({"acl", "default_backend", "tcp-request", "use-server", "use_backend"})
-"""What the lines begin with that say who gets where."""
+"""The first words of the lines that say who gets where."""
 
 
 _SNI = re.compile(r"\breq[._]ssl_sni\b")
@@ -55,7 +55,7 @@ class Section:
 @dataclass(slots=True)
 class _Rules:
     """
-    What the lines of a section say.
+    The names that a section passes on, and the sections that it passes them to.
     """
 
     names: list[tuple[Line, list[str]]] = field(default_factory=list)
@@ -96,7 +96,7 @@ class _Reading:
 
     def rules(self, lines: Iterable[Line]) -> _Rules:
         """
-        Return what these lines say.
+        Return the rules in the lines of one section.
         """
         found = _Rules()
         for line in lines:

@@ -51,7 +51,7 @@ class _Block:
     words: list[str]
     children: list["_Block"] = field(default_factory=list)
     by_name: dict[str, list["_Block"]] = field(default_factory=dict)
-    """The same by directive: of ten thousand sites, each asks what is said for all."""
+    """Its directives by name: of ten thousand sites, each asks what is said for all."""
 
     def add(self, child: "_Block") -> None:
         """

@@ -1,5 +1,5 @@
 """
-What the readers of all servers share: files within bounds, and what a server's site becomes.
+The base of the readers of all servers: it reads files within bounds, and makes targets of sites.
 """
 
 import glob
@@ -76,14 +76,14 @@ class Listen:
     @property
     def is_rest(self) -> bool:
         """
-        Whether a site that names the address at which this is reached has it instead.
+        True if a site that names the address at which this is reached has it instead.
         """
         return self.rest or self.host.strip("[]") in {"", "*", "0.0.0.0", "::", "_default_"}  # noqa: S104
 
     @property
     def socket(self) -> tuple[bool, str, int]:
         """
-        The same for all that is reached at one place: whether it is UDP, address and port.
+        The place at which it is reached: True for UDP, address and port.
         """
         return self.scheme == "h3", self.reached_at, self.port
 
@@ -119,7 +119,7 @@ class Reader:
     faults: dict[str, None] = field(default_factory=dict)
     """Why a part of the configuration is not known, which is no sign that it is gone."""
     failed: bool = False
-    """Whether there was a fault; set back by who wants to know of the next part."""
+    """True if there was a fault; set back by who wants to know of the next part."""
     files: int = 0
     size: int = 0
     expanded: int = 0

@@ -141,7 +141,7 @@ class _Row:
     first: Sequence[str]
     """The names before its first wildcard."""
     rest: Sequence[Callable[[str], bool] | None]
-    """Whether each further segment fits a name; None for `**`."""
+    """For each further segment, a function that returns True for a name that fits; None for `**`."""
 
     @classmethod
     def of(cls, pattern: str) -> "_Row":

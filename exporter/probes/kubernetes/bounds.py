@@ -107,7 +107,7 @@ class Share:
 
 class Weight(NamedTuple):
     """
-    What is kept of a list.
+    The size of the objects that are kept of a list.
     """
 
     bytes: int
@@ -164,7 +164,7 @@ class Held:
     @property
     def weight(self) -> Weight:
         """
-        What this takes of the API server's share.
+        The part of the API server's share that this takes.
         """
         return Weight(self.bytes, self._endpoints)
 

@@ -98,7 +98,7 @@ class Cluster:
         self._running = asyncio.Lock()
         self.lists, self.events = Share(CREDIT), Share()
         self.weights: dict[object, Weight] = {}
-        """What is kept of each of its lists."""
+        """The size of each of its lists."""
 
     def __str__(self) -> str:
         """

@@ -95,7 +95,7 @@ class Stored:
     @property
     def named(self) -> int:
         """
-        How many endpoints or targets this makes, and 1 at least.
+        The number of endpoints or targets that this makes, 1 at least.
         """
         return max(1, len(self.outcomes) + len(self.content))
 

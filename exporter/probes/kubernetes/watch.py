@@ -458,7 +458,7 @@ class View:
     @property
     def _others(self) -> list[Weight]:
         """
-        What is kept of the other lists of this API server.
+        The sizes of the other lists of this API server.
         """
         return [weight for one, weight in self.cluster.weights.items() if one != self.question]
 

@@ -46,7 +46,7 @@ class Seen:
 
 
 Shown = tuple[tuple[bytes, ...], str, str, str | None, bool, bytes | None]
-"""What a handshake showed, as it came: the arguments of `seen_from`."""
+"""The data of a handshake as it came: the arguments of `seen_from`."""
 
 
 Read = Callable[[tuple[bytes, ...], str, str, str | None, bool, bytes | None], Seen]

@@ -58,7 +58,7 @@ that are empty, and each is a fault with its words."""
 
 class MessageError(Exception):
     """
-    What a server sent is no answer with certificates in clear: an alert, or nonsense. The message says which.
+    A server's answer has no certificates in clear: it is an alert, or nonsense. The message says which.
     """
 
 
@@ -104,7 +104,7 @@ def _extension(number: int, content: bytes) -> bytes:
 @dataclass(frozen=True, slots=True)
 class ServerHello:
     """
-    What a server chose.
+    The version and the cipher suite that a server chose.
     """
 
     version: bytes
@@ -141,7 +141,7 @@ def certificates_in(body: bytes, *, with_extensions: bool) -> tuple[bytes, ...]:
 
 class Flight:
     """
-    What a server says in answer to `client_hello`, until it waits for the client.
+    The messages of a server in answer to `client_hello`, until it waits for the client.
     """
 
     def __init__(self) -> None:

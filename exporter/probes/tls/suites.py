@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 Keys = Literal["any", "rsa", "ecdsa"]
-"""Which kind of server certificate a handshake asks for."""
+"""The kind of server certificate that a handshake asks for."""
 
 
 _TABLE = """

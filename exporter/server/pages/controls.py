@@ -1,5 +1,5 @@
 """
-What narrows a list down: states, search, labels, filters in use, and the links to its further pages. Pure.
+Controls that narrow a list down: states, search, labels, filters in use, links to its further pages. Pure.
 """
 
 from collections.abc import Iterable, Sequence
