@@ -376,9 +376,9 @@ class _Reading:
             self.warn_of_files(model, loc)
             target = config.target(model.url, model.name, model)
             first, known = targets.setdefault(target.name, (loc, target))
-            line, path = self.document.place(first)
             if first == loc:
                 continue
+            line, path = self.document.place(first)
             if known == target:
                 self.warn(loc, f"the same target as {path} in line {line}: it is probed once")
             else:
