@@ -20,9 +20,8 @@ from exporter.model.errors import ProbeError
 from exporter.model.hosts import join_host_port
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, parse_url
-from exporter.net.network import Trace
 from exporter.net.pools import Pool
-from exporter.probes.base import Endpoint
+from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls import handshake, openssl
 from exporter.probes.tls.connect import open_connection
 

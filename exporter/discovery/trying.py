@@ -13,8 +13,8 @@ from exporter.model.errors import ProbeError
 from exporter.model.hosts import join_host_port
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, Form, Url, parse_url
-from exporter.net.network import Network, Trace
-from exporter.probes.base import Endpoint
+from exporter.net.network import Network
+from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls import handshake, openssl
 from exporter.probes.tls.connect import open_connection
 from exporter.probes.tls.refusals import tls_words

@@ -13,7 +13,7 @@ from exporter.model.errors import NoDescriptorError, ProbeError
 from exporter.model.observation import Failed
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.net.network import Trace
+from exporter.probes.base import Trace
 
 logger = logging.getLogger(__name__)
 

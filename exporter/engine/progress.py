@@ -12,7 +12,7 @@ from exporter.model.errors import LeftOut
 from exporter.model.observation import Failed
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.net.network import Trace
+from exporter.probes.base import Trace
 
 
 @dataclass(slots=True, eq=False)

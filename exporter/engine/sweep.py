@@ -29,11 +29,10 @@ from exporter.model.errors import LeftOutError, Outcome
 from exporter.model.observation import Facts, Failed, Observation, Observed
 from exporter.model.targets import Target
 from exporter.net.connection import BITE
-from exporter.net.network import Trace
 from exporter.net.turns import NEVER, Job, Turns
 from exporter.pki.anchors import files_of
 from exporter.probes import PROBES
-from exporter.probes.base import Endpoint, Endpoints, LookAll
+from exporter.probes.base import Endpoint, Endpoints, LookAll, Trace
 from exporter.probes.dependencies import Dependencies
 
 logger = logging.getLogger(__name__)

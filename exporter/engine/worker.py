@@ -35,8 +35,8 @@ from exporter.model.caches import BUDGET
 from exporter.model.errors import NoDescriptorError, ProbeError
 from exporter.model.targets import Target
 from exporter.net.connection import TICK
-from exporter.net.network import Network, Trace
-from exporter.probes.base import Endpoint
+from exporter.net.network import Network
+from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls import wire
 from exporter.probes.tls.handshake import HandshakeError, Seen, Shown, Unparsed, unparsed
 

@@ -33,9 +33,9 @@ from exporter.logs import fields
 from exporter.model.errors import NoDescriptorError, ProbeError
 from exporter.model.targets import Target
 from exporter.net.backoff import Backoff
-from exporter.net.network import Network, Trace
+from exporter.net.network import Network
 from exporter.pki.client_certificate import ClientCertificate
-from exporter.probes.base import Endpoint
+from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls import wire
 from exporter.probes.tls.handshake import HandshakeError, Seen, Shown, seen_from
 from exporter.probes.tls.openssl import Offer

@@ -13,9 +13,9 @@ from exporter.engine.processors import processors
 from exporter.engine.worker_process import Worker
 from exporter.model.observation import Facts
 from exporter.model.targets import Target
-from exporter.net.network import Network, Trace
+from exporter.net.network import Network
 from exporter.probes import PROBES
-from exporter.probes.base import Endpoint
+from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls import wire
 
 FEWEST = 500

@@ -6,11 +6,9 @@ module as ProbeError, so that a probe contains only its conversation.
 """
 
 import asyncio
-import math
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -26,27 +24,6 @@ from exporter.net.time_to_live import time_to_live
 
 if TYPE_CHECKING:
     from exporter.net.dns import Resolution
-
-
-@dataclass(slots=True)
-class Trace:
-    """
-    The steps of one probe, for error messages and for debug output.
-    """
-
-    clock: Callable[[], float]
-    phase: str = "start"
-    deadline: float = math.inf
-    """Loop time at which the caller stops waiting for the probe."""
-    steps: list[tuple[float, str]] | None = None
-    """`(time, words)` of each step; None when the caller wants no steps."""
-
-    def note(self, words: str, *values: object) -> None:
-        """
-        Record a step, if the caller wants steps. The values replace each `%s`.
-        """
-        if self.steps is not None:
-            self.steps.append((self.clock(), words % values))
 
 
 class Network:

@@ -1,7 +1,8 @@
 """
-Endpoints of a target, and the interface of probes.
+Endpoints of a target, the steps of a probe, and the interface of probes.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING
 from exporter.model.errors import LeftOut, Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.targets import Target
-from exporter.net.network import Trace
 
 if TYPE_CHECKING:
     from exporter.probes.dependencies import Dependencies
@@ -38,6 +38,27 @@ class Endpoints:
     left_out: tuple[LeftOut, ...] = ()
     lasting: bool = False
     """True when the target always has these: they need not be found again."""
+
+
+@dataclass(slots=True)
+class Trace:
+    """
+    The steps of one probe, for error messages and for debug output.
+    """
+
+    clock: Callable[[], float]
+    phase: str = "start"
+    deadline: float = math.inf
+    """Loop time at which the caller stops waiting for the probe."""
+    steps: list[tuple[float, str]] | None = None
+    """`(time, words)` of each step; None when the caller wants no steps."""
+
+    def note(self, words: str, *values: object) -> None:
+        """
+        Record a step, if the caller wants steps. The values replace each `%s`.
+        """
+        if self.steps is not None:
+            self.steps.append((self.clock(), words % values))
 
 
 Tell = Callable[[int, Outcome, float], None]

@@ -38,9 +38,8 @@ from exporter.model.errors import ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.net.network import Trace
 from exporter.probes import PROBES
-from exporter.probes.base import Endpoint, Endpoints, Probe
+from exporter.probes.base import Endpoint, Endpoints, Probe, Trace
 from exporter.probes.dependencies import Dependencies
 from exporter.probes.tls.handshake import seen_from
 from exporter.probes.tls.refusals import facts

@@ -29,9 +29,8 @@ from exporter.model.caches import BUDGET
 from exporter.model.observation import Facts
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
-from exporter.net.network import Trace
 from exporter.probes import PROBES
-from exporter.probes.base import Endpoint, Endpoints, Probe
+from exporter.probes.base import Endpoint, Endpoints, Probe, Trace
 from exporter.probes.dependencies import Dependencies
 from exporter.probes.tls.handshake import seen_from
 from exporter.probes.tls.refusals import facts

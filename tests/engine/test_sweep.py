@@ -31,10 +31,9 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, Scheme, Url
 from exporter.net.connection import connect_error
-from exporter.net.network import Trace
 from exporter.net.turns import Turns
 from exporter.probes import PROBES
-from exporter.probes.base import Endpoint, Endpoints, Probe
+from exporter.probes.base import Endpoint, Endpoints, Probe, Trace
 from exporter.probes.dependencies import Dependencies
 from tests.golden.scenes import failed, seen
 from tests.golden.values import certificate, facts

@@ -23,9 +23,9 @@ from exporter.model.targets import Target
 from exporter.net import dns_records
 from exporter.net.dns import Resolution, ResolutionError, _of
 from exporter.net.dns_records import Signature
-from exporter.net.network import Network, Trace
+from exporter.net.network import Network
 from exporter.net.resolver import choose, has_route
-from exporter.probes.base import Endpoint, Endpoints
+from exporter.probes.base import Endpoint, Endpoints, Trace
 
 SIGNED = ("SOA", "NS", "DNSKEY")
 """Records that every signed zone has at its apex."""

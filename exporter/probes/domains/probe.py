@@ -19,8 +19,8 @@ from exporter.model.targets import Target
 from exporter.model.urls import parse_url
 from exporter.net.background import Answer, Known
 from exporter.net.dns import ResolutionError
-from exporter.net.network import Network, Trace
-from exporter.probes.base import Endpoint, Endpoints
+from exporter.net.network import Network
+from exporter.probes.base import Endpoint, Endpoints, Trace
 from exporter.probes.dependencies import Dependencies
 from exporter.probes.dns import zone
 from exporter.probes.domains.registries import AGAIN_AFTER, registrable

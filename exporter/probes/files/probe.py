@@ -8,8 +8,7 @@ from exporter.model.errors import LeftOut, Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.net.network import Trace
-from exporter.probes.base import Endpoint, Endpoints
+from exporter.probes.base import Endpoint, Endpoints, Trace
 from exporter.probes.dependencies import Dependencies
 from exporter.probes.files.cache import TOTAL_LIMIT, Tolerance, tolerance_of
 from exporter.probes.files.glob import is_pattern

@@ -17,12 +17,12 @@ from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.http import Downloaded, certificate_wanted, download, shown
-from exporter.net.network import Network, Trace
+from exporter.net.network import Network
 from exporter.net.pools import Pool
 from exporter.net.tls_contexts import tls_context
 from exporter.net.web_proxies import web_proxy
 from exporter.pki.client_certificate import load_client_certificate
-from exporter.probes.base import Endpoint, Endpoints
+from exporter.probes.base import Endpoint, Endpoints, Trace
 from exporter.probes.dependencies import Dependencies
 
 SIZE_LIMIT = 16 * 1024 * 1024

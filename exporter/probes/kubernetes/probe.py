@@ -11,8 +11,7 @@ from exporter.model.errors import LeftOutError, Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.net.network import Trace
-from exporter.probes.base import Endpoint, Endpoints
+from exporter.probes.base import Endpoint, Endpoints, Trace
 from exporter.probes.dependencies import Dependencies
 
 AT_ONCE = 64

@@ -9,7 +9,7 @@ import os
 from OpenSSL import SSL
 
 from exporter.net.connection import Connection, EndlessError
-from exporter.net.network import Trace
+from exporter.probes.base import Trace
 from exporter.probes.tls import handshake
 from exporter.probes.tls.messages import GOODBYE, Flight, MessageError, client_hello
 from exporter.probes.tls.suites import SUITES, Keys, offered

@@ -11,9 +11,9 @@ from exporter.model.proxies import Proxy
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.connection import CONNECT_TIMEOUT, Connection, connect
-from exporter.net.network import Network, Trace
+from exporter.net.network import Network
 from exporter.net.resolver import RESOLVE_TIMEOUT, choose, has_route
-from exporter.probes.base import Endpoint
+from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls.dialogue import (
     Dialogue,
     RefusedError,

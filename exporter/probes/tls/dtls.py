@@ -14,9 +14,9 @@ from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.connection import Connection, EndlessError, connect_error
-from exporter.net.network import Network, Trace
+from exporter.net.network import Network
 from exporter.pki.client_certificate import ClientCertificate
-from exporter.probes.base import Endpoint
+from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls import handshake, openssl, wire
 from exporter.probes.tls.connect import expect_no_proxy
 from exporter.probes.tls.openssl import Offer

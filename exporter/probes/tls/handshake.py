@@ -15,8 +15,8 @@ from exporter.model.errors import ProbeError
 from exporter.model.observation import Certificate, Chain, Tls
 from exporter.model.reasons import Reason
 from exporter.net.connection import Connection, EndlessError
-from exporter.net.network import Trace
 from exporter.pki.certificates import CertificateError, certificate
+from exporter.probes.base import Trace
 from exporter.probes.tls import openssl
 from exporter.probes.tls.dialogue import Dialogue, RefusedError, Steps, UnexpectedError
 from exporter.probes.tls.messages import certificates_in
@@ -122,7 +122,6 @@ class Session:
         self._server_name = server_name
         self._trace = trace
         self._up = False
-        connection.allow(HANDSHAKE_LIMIT)
         self._tls = openssl.Conversation(tls_context, server_name, wants_staple=not lenient)
 
     async def handshake(self) -> Seen:
@@ -130,6 +129,7 @@ class Session:
         Perform the handshake, and return what it showed. Raises HandshakeError or ProbeError.
         """
         self._trace.phase = "handshake"
+        self._connection.allow(HANDSHAKE_LIMIT)
         try:
             # Our last word stays in memory: it goes with what is said next, which mostly is goodbye.
             while not self._tls.shake_hands():

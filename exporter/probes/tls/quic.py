@@ -6,8 +6,8 @@ from exporter.model.errors import ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.net.network import Network, Trace
-from exporter.probes.base import Endpoint
+from exporter.net.network import Network
+from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls import wire
 from exporter.probes.tls.connect import expect_no_proxy
 

@@ -18,7 +18,8 @@ from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.connection import Connection, EndlessError, connect_error
-from exporter.net.network import Network, Trace
+from exporter.net.network import Network
+from exporter.probes.base import Trace
 from exporter.probes.tls import handshake
 from exporter.probes.tls.dialogue import words
 from exporter.probes.tls.dtls import DATAGRAMS_LIMIT

@@ -14,9 +14,9 @@ from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import USUAL_PATIENCE, Target
 from exporter.model.urls import SCHEMES
-from exporter.net.network import Network, Trace
+from exporter.net.network import Network
 from exporter.pki.client_certificate import ClientCertificate, client_leaf, load_client_certificate
-from exporter.probes.base import Endpoint, Endpoints
+from exporter.probes.base import Endpoint, Endpoints, Trace
 from exporter.probes.tls import clear, handshake, openssl
 from exporter.probes.tls.connect import open_connection
 from exporter.probes.tls.openssl import Offer

@@ -18,9 +18,9 @@ from exporter.model.errors import ProbeError
 from exporter.model.observation import Tls
 from exporter.model.reasons import Reason
 from exporter.net.connection import Readiness, connect
-from exporter.net.network import Trace
 from exporter.net.regular_files import read
 from exporter.pki.client_certificate import client_leaf, load_client_certificate
+from exporter.probes.base import Trace
 from exporter.probes.tls import handshake, openssl
 from exporter.probes.tls.messages import certificates_in
 from exporter.probes.tls.openssl import Offer

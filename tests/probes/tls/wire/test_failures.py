@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from exporter.net.network import Trace
+from exporter.probes.base import Trace
 from exporter.probes.tls import wire
 from tests.probes.tls.wire.probing import detail, look, target, told
 from tests.support import misbehaving
