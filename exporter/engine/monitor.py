@@ -36,7 +36,6 @@ from exporter.lookups.enrich import enrich, told
 from exporter.model.coverage import Rules
 from exporter.model.issuance import Issuance
 from exporter.model.targets import Target
-from exporter.pki.anchors import AnchorFiles, files_of, system_file
 from exporter.probes import PROBES
 from exporter.probes.dependencies import Dependencies
 
@@ -86,7 +85,7 @@ class Monitor:
         self._clock = clock
         self._on_judged = on_judged
         self._sweeper = Sweeper(dependencies, self.memory, concurrency, clock, workers, limits)
-        self._anchors = AnchorFiles(dependencies.named_files.content)
+        self._anchors = dependencies.authorities.files
         self._covering = Covering(dependencies)
         self._rules: Rules | None = None
         self._unlogged: list[TargetResult] = []
@@ -158,7 +157,7 @@ class Monitor:
         Judge what was seen before a restart, so that the first scrape need not do it for all of them.
         """
         async for target in in_slices(targets):
-            await self._dependencies.named_files.ready(files_of(target))
+            await self._dependencies.named_files.ready(target)
             for label, held in self.memory.known(target).endpoints.items():
                 if held.facts is None or held.judged is not None:
                     continue
@@ -245,8 +244,7 @@ class Monitor:
         """
         targets = tuple(targets)
         # Everything that verdicts need, also for remembered targets whose turn does not come.
-        named = {target.ca_file for target in targets}
-        self._dependencies.named_files.begin({name or system_file() for name in named})
+        self._dependencies.named_files.begin({target.ca_file for target in targets})
         deadline = self._dependencies.loop.time() + timeout
         waiting = await self._waiting(targets) if by_interval else frozenset()
         probed = [one for one in targets if one.name not in waiting] if waiting else targets

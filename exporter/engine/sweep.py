@@ -30,7 +30,6 @@ from exporter.model.observation import Facts, Failed, Observation, Observed
 from exporter.model.targets import Target
 from exporter.net.connection import BITE
 from exporter.net.turns import NEVER, Job, Turns
-from exporter.pki.anchors import files_of
 from exporter.probes import PROBES
 from exporter.probes.base import Endpoint, Endpoints, LookAll, Trace
 from exporter.probes.dependencies import Dependencies
@@ -242,7 +241,7 @@ class Sweeper:
         target = progress.target
         probe = PROBES[target.url.scheme]
         progress.started = self._dependencies.loop.time()
-        if reading := self._dependencies.named_files.reading(files_of(target)):
+        if reading := self._dependencies.named_files.reading(target):
             await asyncio.wait(reading)
         known = self._memory.known(target)
         found: Endpoints | None = known.located

@@ -7,14 +7,19 @@ only until the file was read once.
 
 import asyncio
 import logging
+import os
+import ssl
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from exporter.logs import fields
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import printable
 from exporter.model.reasons import Reason
+from exporter.model.targets import Target
 from exporter.net.file_threads import FileThreads, Progress
 from exporter.net.regular_files import Stamp, read, stamp_from, stamp_of
 
@@ -23,6 +28,29 @@ logger = logging.getLogger(__name__)
 
 LIMIT = 16 * 1024 * 1024
 """Bytes that such a file may have. The trust anchors of a distribution take a quarter of a megabyte."""
+
+
+SYSTEM_FILES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # Alpine, BSDs
+)
+
+
+def system_file() -> str:
+    """
+    Return the path of the system's trust store: `SSL_CERT_FILE`, the interpreter's, or the distribution's.
+
+    The first that exists; when none does, a usual one, so that the message names it. Determined once.
+    """
+    return _system_file(os.environ.get("SSL_CERT_FILE"))
+
+
+@lru_cache
+def _system_file(named: str | None) -> str:
+    candidates = (named, ssl.get_default_verify_paths().cafile, *SYSTEM_FILES)
+    return next((name for name in candidates if name and Path(name).is_file()), SYSTEM_FILES[0])
 
 
 @dataclass(slots=True)
@@ -52,6 +80,8 @@ class NamedFiles:
         self._threads = FileThreads("named files")
         self._entries: dict[str, _Entry] = {}
         self._round = 0
+        self.system = system_file()
+        """Path of the system's trust store."""
 
     def close(self) -> None:
         """
@@ -62,25 +92,31 @@ class NamedFiles:
                 entry.task.cancel()
         self._threads.close()
 
-    def begin(self, paths: Iterable[str]) -> None:
+    def begin(self, ca_files: Iterable[str | None]) -> None:
         """
-        Begin a sweep, in which files may have changed. Read these now, and others when they are needed.
+        Begin a sweep, in which files may have changed. Read these trust anchors now (None: the system's), and
+        other files when a target needs them.
         """
         self._round += 1
-        for path in paths:
-            self._look(path)
+        for path in ca_files:
+            self._look(path or self.system)
 
-    async def ready(self, paths: Iterable[str]) -> None:
+    async def ready(self, target: Target) -> None:
         """
-        Wait until these files were read in this sweep, or are known to hang.
+        Wait until the files of a target were read in this sweep, or are known to hang.
         """
-        if reading := self.reading(paths):
+        if reading := self.reading(target):
             await asyncio.wait(reading)
 
-    def reading(self, paths: Iterable[str]) -> "list[asyncio.Task[None]]":
+    def reading(self, target: Target) -> "list[asyncio.Task[None]]":
         """
-        Return the tasks that read these files now; empty once all were read in this sweep, or hang.
+        Return the tasks that read the files of a target now; empty once all were read in this sweep, or hang.
+
+        These are the files that its probe and its judgement need.
         """
+        paths = [target.ca_file or self.system]
+        if target.client_certificate_file is not None:
+            paths += filter(None, (target.client_certificate_file, target.client_key_file))
         return [task for path in paths if (task := self._look(path)) is not None]
 
     def content(self, path: str) -> bytes:

@@ -23,11 +23,12 @@ class Authorities:
     process.
     """
 
-    def __init__(self, read: Callable[[str], bytes]) -> None:
+    def __init__(self, read: Callable[[str], bytes], system: str) -> None:
         """
-        `read` returns the content of a file of trust anchors without waiting. It raises ProbeError.
+        `read` and `system` are those of `AnchorFiles`.
         """
-        self._files = AnchorFiles(read)
+        self.files = AnchorFiles(read, system)
+        """The trust anchors, for all who need them: a system's are a hundred and more."""
         self._before: dict[str, Facts] = {}
         self._places: dict[str, frozenset[Range]] = {}
 
@@ -41,7 +42,7 @@ class Authorities:
         for other in islice(named, NAMESAKES):
             if issued(certificate.der, other.der):
                 return other
-        store = self._files.anchors(target.ca_file).store
+        store = self.files.anchors(target.ca_file).store
         return _anchor(certificate.der, certificate.issuer, store) if store is not None else None
 
     def seen_at(self, facts: Facts, host: str) -> None:

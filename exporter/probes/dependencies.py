@@ -35,7 +35,7 @@ class Dependencies(Network):
         `clock` and `monotonic` are those of `Network`.
         """
         super().__init__(loop, clock, monotonic)
-        self.authorities = Authorities(self.named_files.content)
+        self.authorities = Authorities(self.named_files.content, self.named_files.system)
 
     @cached_property
     def files(self) -> "Files":

@@ -4,6 +4,7 @@ Files that targets name: when they are read, and what becomes of those on a file
 
 import asyncio
 import os
+import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
+from exporter.model.targets import Target
+from exporter.model.urls import parse_url
 from exporter.net.file_threads import HUNG_TOGETHER, THREADS
-from exporter.net.named_files import LIMIT, NamedFiles
+from exporter.net.named_files import LIMIT, SYSTEM_FILES, NamedFiles, system_file
 from tests.support.hung_mount import hung_mount
 
 
@@ -30,12 +33,20 @@ def run(work: Callable[[NamedFiles], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(main())
 
 
+def naming(path: Path) -> Target:
+    """
+    A target whose trust anchors are in this file.
+    """
+    url = "https://www.example.com"
+    return Target(parse_url(url), url, ca_file=str(path))
+
+
 async def swept(files: NamedFiles, path: Path) -> bytes:
     """
     The content of a file as a new sweep finds it. Raises ProbeError.
     """
     files.begin(())
-    await files.ready([str(path)])
+    await files.ready(naming(path))
     return files.content(str(path))
 
 
@@ -51,7 +62,7 @@ def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
         assert first == b"one"
         assert await swept(files, path) is first
         path.write_bytes(b"other")
-        await files.ready([str(path)])
+        await files.ready(naming(path))
         assert files.content(str(path)) is first
         assert await swept(files, path) == b"other"
 
@@ -121,7 +132,7 @@ def test_a_mount_that_hangs_holds_up_no_other_file(tmp_path: Path, caplog: pytes
         with hung_mount(mount) as end:
             files.begin(there)
             assert await asyncio.wait_for(swept(files, here), 10) == b"here"
-            await asyncio.wait_for(files.ready(there), 30)
+            await asyncio.wait_for(asyncio.gather(*(files.ready(naming(Path(one))) for one in there)), 30)
             for path in there:
                 with pytest.raises(ProbeError, match="the file system did not answer for") as caught:
                     files.content(path)
@@ -141,3 +152,25 @@ def test_a_mount_that_hangs_holds_up_no_other_file(tmp_path: Path, caplog: pytes
     assert [one.getMessage() for one in caplog.records] == [
         "a file system does not answer: what was read before is used"
     ]
+
+
+def test_the_environment_says_where_the_systems_anchors_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    `SSL_CERT_FILE`, as for OpenSSL; if that file exists.
+    """
+    path = tmp_path / "ca.pem"
+    path.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    assert system_file() == str(path)
+
+
+def test_without_the_environment_the_interpreter_and_the_distribution_say_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A file that is not there is passed over.
+    """
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    assert system_file() in {ssl.get_default_verify_paths().cafile, *SYSTEM_FILES}

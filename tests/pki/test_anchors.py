@@ -3,14 +3,13 @@ Trust anchors: which file, and when it is read again.
 """
 
 import os
-import ssl
 from pathlib import Path
 
 import pytest
 
 from exporter.demo.minter import Minted
 from exporter.net.regular_files import read
-from exporter.pki.anchors import SYSTEM_FILES, AnchorFiles, system_file
+from exporter.pki.anchors import AnchorFiles
 from exporter.pki.trust import Anchors
 
 
@@ -35,7 +34,7 @@ def test_a_file_that_stays_is_read_once(path: Path) -> None:
     """
     The same object, so that verdicts made of it hold.
     """
-    files = AnchorFiles(now_in)
+    files = AnchorFiles(now_in, "")
     first = files.anchors(str(path))
     assert first.store is not None
     assert len(first.store.anchors) == 1
@@ -46,7 +45,7 @@ def test_a_file_that_changes_is_read_again(path: Path, ca: Minted) -> None:
     """
     It is another object then.
     """
-    files = AnchorFiles(now_in)
+    files = AnchorFiles(now_in, "")
     files.anchors(str(path))
     assert ca.issuer is not None
     path.write_bytes(ca.pem + ca.issuer.pem)
@@ -61,7 +60,7 @@ def test_a_missing_file_is_said_once_and_read_when_it_comes(
     """
     The problem names the file and the cause.
     """
-    files, late = AnchorFiles(now_in), tmp_path / "late.pem"
+    files, late = AnchorFiles(now_in, ""), tmp_path / "late.pem"
     for _ in range(3):
         found = files.anchors(str(late))
         assert found == Anchors(None, f"the trust anchors can't be read: there is no file {late}")
@@ -80,7 +79,7 @@ def test_a_file_without_anchors_says_so(tmp_path: Path, content: bytes) -> None:
     """
     file = tmp_path / "bad.pem"
     file.write_bytes(content)
-    found = AnchorFiles(now_in).anchors(str(file))
+    found = AnchorFiles(now_in, "").anchors(str(file))
     assert found.store is None
     assert found.problem.startswith(f"no usable trust anchors in {file}: ")
 
@@ -89,30 +88,16 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
     """
     A common mistake: OpenSSL's -CApath.
     """
-    found = AnchorFiles(now_in).anchors(str(tmp_path))
+    found = AnchorFiles(now_in, "").anchors(str(tmp_path))
     assert found.problem.startswith(f"the trust anchors can't be read: {tmp_path} is a directory")
 
 
-def test_the_environment_says_where_the_systems_anchors_are(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_target_without_a_file_of_its_own_has_the_systems(path: Path) -> None:
     """
-    `SSL_CERT_FILE`, as for OpenSSL; if that file exists.
+    The same object as for whoever names it.
     """
-    monkeypatch.setenv("SSL_CERT_FILE", str(path))
-    assert system_file() == str(path)
-    files = AnchorFiles(now_in)
+    files = AnchorFiles(now_in, str(path))
     assert files.anchors(None) is files.anchors(str(path))
-
-
-def test_without_the_environment_the_interpreter_and_the_distribution_say_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    A file that is not there is passed over.
-    """
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
-    assert system_file() in {ssl.get_default_verify_paths().cafile, *SYSTEM_FILES}
 
 
 def test_a_pipe_holds_no_anchors(tmp_path: Path) -> None:
@@ -121,6 +106,6 @@ def test_a_pipe_holds_no_anchors(tmp_path: Path) -> None:
     """
     pipe = tmp_path / "ca.pem"
     os.mkfifo(pipe)
-    found = AnchorFiles(now_in).anchors(str(pipe))
+    found = AnchorFiles(now_in, "").anchors(str(pipe))
     assert found.store is None
     assert "is a pipe" in found.problem

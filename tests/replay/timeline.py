@@ -38,6 +38,8 @@ from exporter.model.reasons import Kind, Reason
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
 from exporter.net.dns_records import Signature, signature_item
+from exporter.net.named_files import system_file
+from exporter.pki.authorities import Authorities
 from exporter.pki.certificates import certificate
 from exporter.pki.ocsp import judge_staple
 from exporter.probes import PROBES
@@ -303,21 +305,21 @@ BUILD = (("version", __version__), ("python", "3.13.5"), ("openssl", "OpenSSL 3.
 """What an exporter says that it is."""
 
 
+@functools.cache
+def _content(path: str) -> bytes:
+    """
+    The content of a file, which stays as it is: it is asked for at each judgement.
+    """
+    return Path(path).read_bytes()
+
+
 class _Judging:
     """
     All that judging takes of the world: files with trust anchors, read at once.
     """
 
     def __init__(self) -> None:
-        self.named_files = self
-
-    @staticmethod
-    @functools.cache
-    def content(path: str) -> bytes:
-        """
-        The content of a file, which stays as it is: it is asked for at each judgement.
-        """
-        return Path(path).read_bytes()
+        self.authorities = Authorities(_content, system_file())
 
 
 class Exporter:
