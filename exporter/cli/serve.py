@@ -30,6 +30,7 @@ from exporter.config.settings import Config
 from exporter.engine.collector import calm_collector
 from exporter.engine.descriptors import client_slots
 from exporter.engine.gates import Limits
+from exporter.engine.open_files import fitting
 from exporter.logs import fields
 from exporter.model.hosts import join_host_port
 from exporter.net.calm import Rests
@@ -177,7 +178,7 @@ async def start(
     path = state_path(options.state_path, share, os.environ)
     limits = Limits(options.per_address, options.per_address_rate)
     chosen = Options(
-        options.concurrency,
+        fitting(options.concurrency),
         path,
         options.external_url,
         share,

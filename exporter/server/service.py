@@ -18,7 +18,6 @@ from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.gates import USUAL, Limits
 from exporter.engine.memory import TargetMemory
 from exporter.engine.monitor import Monitor
-from exporter.engine.open_files import fitting
 from exporter.engine.reserve import Reserve, nothing_reserved
 from exporter.engine.saving import Saving
 from exporter.engine.scrape import Scrape
@@ -92,6 +91,7 @@ class Options:
     """
 
     concurrency: int = CONCURRENCY
+    """Probes at a time, as many as the limit of open files allows."""
     state_path: str | None = None
     """Path of the state file; None: nothing is kept over a restart."""
     external_url: str | None = None
@@ -150,12 +150,16 @@ class Service:
         """Names of all targets, configured and discovered."""
         self.discovery = Discovery(self.dependencies, self._take_targets)
         self._exposition = Exposition(options.external_url, options.compat)
-        concurrency = fitting(options.concurrency)
         self._workers = Workers(loop, options.processes)
         self._configured = Monitor(
-            self.dependencies, concurrency, clock, self._exposition.prepare, self._workers, options.limits
+            self.dependencies,
+            options.concurrency,
+            clock,
+            self._exposition.prepare,
+            self._workers,
+            options.limits,
         )
-        self._asked = Monitor(self.dependencies, concurrency, clock, limits=options.limits)
+        self._asked = Monitor(self.dependencies, options.concurrency, clock, limits=options.limits)
         self._answers = Answers()
         self._reserve = Reserve(max(1.0, slowness))
         self.loop = loop
