@@ -10,7 +10,7 @@ from itertools import chain
 from exporter.engine.memory import Memory, ProblemRow, TargetMemory
 from exporter.engine.scrape import EndpointRow, verdicts
 from exporter.judgement.issued import NONE, Elsewhere, Issuances, newest_ends, note_ends
-from exporter.judgement.problems import Found, Key, Known, is_well, problems
+from exporter.judgement.problems import Found, Key, Known, Onset, causes, found, is_well, problems
 from exporter.model.targets import Target
 
 BATCH = 50
@@ -57,9 +57,16 @@ def problem_batches(
             yield ()
     rows: list[ProblemRow] = []
     for number, target in enumerate(targets):
-        known, ill = memory.known(target), unwell.get(target.name)
+        known, ill = memory.known(target), unwell.get(target.name, ())
+        gathered: dict[Key, list[Onset]] = {}
+        for start in range(0, len(ill), BATCH):
+            for key, onsets in causes(ill[start : start + BATCH], newest, now, now).items():
+                gathered.setdefault(key, []).extend(onsets)
+            # One target may have thousands: the files of a pattern, the keys of a cluster.
+            if start + BATCH < len(ill):
+                yield ()
         if ill or known.problems:
-            _update(known, problems(ill, newest, now) if ill else {}, now)
+            _update(known, {key: found(onsets, newest, now) for key, onsets in gathered.items()}, now)
             rows += known.problems.values()
         # Of thousands that just fell silent nothing is a problem yet, but each is looked into.
         if number % BATCH == 0 or len(rows) >= BATCH:

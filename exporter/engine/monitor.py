@@ -253,7 +253,7 @@ class Monitor:
             self._taking = self._dependencies.loop.create_task(self._take_meanwhile())
         # Not awaited itself: whoever stops waiting must not end it.
         await asyncio.wait([sweep.over])
-        self._take_given()
+        await self._take_given()
         now = self._clock()
         given = in_slices(sweep.results(self.memory, self._dependencies.loop.time()))
         results = tuple([one async for one in given if wanted(one.target)])
@@ -348,13 +348,13 @@ class Monitor:
         more = True
         while more:
             more = await self._sweeper.more()
-            self._take_given()
+            await self._take_given()
 
-    def _take_given(self) -> None:
+    async def _take_given(self) -> None:
         """
-        Remember and judge the results that the sweeper has by now.
+        Remember and judge the results that the sweeper has by now, in slices: one target may give thousands.
         """
-        for given in self._sweeper.given():
+        async for given in in_slices(self._sweeper.given()):
             try:
                 self._take(*given)
             except Exception:
