@@ -4,10 +4,9 @@ Faults of a leaf or its chain apart from the path: dates, names, uses, keys, sig
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 
 from service_identity import CertificateError as PatternError
-from service_identity.hazmat import DNS_ID, DNSPattern, IPAddress_ID, IPAddressPattern
+from service_identity.hazmat import DNS_ID, DNSPattern
 
 from exporter.model.foreign_text import bounded
 from exporter.model.hosts import TargetError, normal_host, parse_ip
@@ -113,9 +112,10 @@ def _judge_name(leaf: Certificate, expected_name: str, faults: _Faults) -> None:
     """
     if _good_for(leaf, expected_name):
         return
-    names = [bounded(name, _LENGTH_SHOWN) for name in (*leaf.dns_names, *leaf.ip_addresses)]
+    names = (*leaf.dns_names, *leaf.ip_addresses)
+    first = ", ".join(bounded(name, _LENGTH_SHOWN) for name in names[:_NAMES_SHOWN])
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    instead = f"it is good for {', '.join(names[:_NAMES_SHOWN])}{more}" if names else "it has no such names"
+    instead = f"it is good for {first}{more}" if names else "it has no such names"
     faults.add(
         Fault.NAME_MISMATCH,
         f"{bounded(expected_name, _LENGTH_SHOWN)} is not among the subject alternative names: {instead}.",
@@ -130,8 +130,7 @@ def _good_for(leaf: Certificate, expected_name: str) -> bool:
         name = normal_host(expected_name)
         if (ip := parse_ip(name)) is not None:
             # The zone of a link-local address is the client's own (RFC 4007 section 11.2).
-            address = IPAddress_ID(str(ip).partition("%")[0])
-            return any(address.verify(IPAddressPattern(ip_address(it))) for it in leaf.ip_addresses)
+            return str(ip).partition("%")[0] in leaf.ip_addresses
         wanted = DNS_ID(name)
     except (TargetError, ValueError):
         return False
@@ -152,12 +151,10 @@ def _patterns(leaf: Certificate, wanted: str) -> list[DNSPattern]:
     Return the DNS names that may match the wanted one, without those that can't be names of hosts.
     """
     patterns = []
-    for name in leaf.dns_names:
-        # service-identity is slow for each name, and there may be thousands.
-        if "*" not in name and name.lower() != wanted:
-            continue
+    # service-identity is slow for each name, and there may be thousands, wildcards too.
+    for name in {wanted, f"*.{wanted.partition('.')[2]}"}.intersection(map(str.lower, leaf.dns_names)):
         try:
-            patterns.append(DNSPattern.from_bytes(name.encode(errors="replace")))
+            patterns.append(DNSPattern.from_bytes(name.encode("ascii")))
         except PatternError:
             continue
     return patterns

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
+from service_identity.hazmat import DNSPattern
 
 from exporter.demo.minter import Minted, mint, new_key, root
 from exporter.model.observation import Certificate
@@ -421,6 +422,24 @@ def test_names(names: list[str | x509.GeneralName], expected: str, good: bool) -
     """
     found = faults(ISSUER.issue("Somebody", names), ISSUER, name=expected)
     assert found == ([] if good else [Fault.NAME_MISMATCH])
+
+
+def test_of_thousands_of_names_those_are_compared_that_may_match(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Each comparison takes ten microseconds, and a server can present as many wildcards as it likes.
+    """
+    compared: list[bytes] = []
+    usual = DNSPattern.from_bytes
+
+    def noted(name: bytes) -> DNSPattern:
+        compared.append(name)
+        return usual(name)
+
+    monkeypatch.setattr(DNSPattern, "from_bytes", noted)
+    others = [f"*.{number}.example.com" for number in range(5000)]
+    leaf = replace(seen(LEAF)[0], dns_names=("*.example.com", NAME, *others, *(["*.EXAMPLE.com"] * 5000)))
+    assert judge((leaf, *seen(ISSUER)), NAME, TRUSTED, NOW).faults == ()
+    assert sorted(compared) == [b"*.example.com", NAME.encode()]
 
 
 def test_common_name_counts_for_nothing() -> None:
