@@ -23,13 +23,13 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
-from OpenSSL import crypto
 
 from exporter.model.caches import Cache, remembered, size
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate
-from exporter.pki.ber import INTEGER, SEQUENCE, as_der, bounds, elements
-from exporter.pki.fields import TBS_EXTENSIONS, TBS_VERSION, VERSION_3, signature_algorithm, tbs_fields
+from exporter.pki import oddities
+from exporter.pki.ber import SEQUENCE, as_der, bounds, elements
+from exporter.pki.fields import tbs_fields
 from exporter.pki.mended import _SUBJECT_ALTERNATIVE_NAME, _mended, only_with
 from exporter.pki.times import read_time
 
@@ -43,9 +43,6 @@ UNREADABLE = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
-
-
-_VERSIONS = (b"", *(bytes((TBS_VERSION, 3, INTEGER, 1, number)) for number in range(3)))
 
 
 _EXTENDED_KEY_USAGE = bytes.fromhex("0603551d25")
@@ -246,14 +243,20 @@ def _facts(der: bytes) -> Certificate:
     )
     key_algorithm, key_bits = _key(loaded)
     extensions, odd_extensions = _extensions(loaded, readable)
-    oddities = [odd_begin, odd_end, _odd_version(encoded), odd_extensions, _odd_algorithms(plain, encoded)]
+    found = [
+        odd_begin,
+        odd_end,
+        oddities.of_version(encoded),
+        odd_extensions,
+        oddities.of_algorithms(plain, encoded),
+    ]
     if serial.startswith("-"):
-        oddities.append("its serial number is negative (Go refuses that)")
+        found.append("its serial number is negative (Go refuses that)")
     if readable != der:
-        oddities += _oddities(der, plain)
-    odd = "; ".join(filter(None, oddities))
+        found += oddities.of_encoding(der, plain)
+    odd = "; ".join(filter(None, found))
     if not (odd or (readable == der and is_read and issuer_is_read)):
-        odd = _refusal(der)
+        odd = oddities.of_openssl(der)
     alternative = extensions.get(x509.SubjectAlternativeName)
     constraints = extensions.get(x509.BasicConstraints)
     key_usage = extensions.get(x509.KeyUsage)
@@ -311,57 +314,6 @@ def _loaded(der: bytes) -> tuple[x509.Certificate, bytes, bytes]:
         except UNREADABLE:
             continue
     raise CertificateError(f"the bytes are not a certificate: {reason}")
-
-
-def _oddities(der: bytes, plain: bytes) -> list[str]:
-    """
-    Return the reasons why strict clients refuse the encoding of a mended certificate. `plain` is the same in
-    DER.
-
-    The order of the parts of a name is none: OpenSSL, GnuTLS, Go and Java ignore it.
-    """
-    _, _, end = bounds(der, 0)
-    found = []
-    if end < len(der):
-        found.append(f"{len(der) - end} bytes follow it")
-    if plain != der[:end] and as_der(der, ordered=False) != der[:end]:
-        found.append("it is not DER (lengths, numbers or strings are in a form that DER forbids)")
-    return found
-
-
-def _refusal(der: bytes) -> str:
-    """
-    Return the reason why OpenSSL can't read a certificate (a name that is no text); empty when it can.
-    """
-    try:
-        crypto.load_certificate(crypto.FILETYPE_ASN1, der)
-    except crypto.Error as error:
-        words = [why for *_, why in error.args[0]]
-        return f"OpenSSL can't read it ({', '.join(words[:1])})"
-    return ""
-
-
-def _odd_version(fields: list[bytes]) -> str:
-    """
-    Return the reason why strict clients (GnuTLS, Java, browsers) refuse the version of a certificate; empty
-    when they do not.
-    """
-    has_extensions = any(field[0] == TBS_EXTENSIONS for field in fields[7:])
-    if fields[0] == VERSION_3 or (fields[0] in _VERSIONS and not has_extensions):
-        return ""
-    return "its version is not 3, and the rest of it is"
-
-
-def _odd_algorithms(plain: bytes, fields: list[bytes]) -> str:
-    """
-    Return the reason why clients refuse a certificate that names two algorithms for its one signature (RFC
-    5280 section 4.1.1.2); empty when it does not. `plain` is the certificate in DER.
-    """
-    return (
-        ""
-        if fields[2] == signature_algorithm(plain)
-        else "it names one algorithm for its signature, and another beside it"
-    )
 
 
 def _name(
