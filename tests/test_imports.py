@@ -53,6 +53,7 @@ PURE = {
     *(
         "pki.name_constraints",
         "pki.ocsp_data",
+        "pki.oddities",
         "pki.path_refusals",
         "pki.renewal_information",
         "pki.revocation",

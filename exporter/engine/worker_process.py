@@ -37,7 +37,7 @@ from exporter.net.network import Network
 from exporter.pki.client_certificate import ClientCertificate
 from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls import wire
-from exporter.probes.tls.handshake import HandshakeError, Seen, Shown, seen_from
+from exporter.probes.tls.handshake import HandshakeError, Seen, Shown, seen_in_turns
 from exporter.probes.tls.openssl import Offer
 from exporter.probes.tls.suites import Keys
 
@@ -67,14 +67,14 @@ class _Held:
         self._shown: Shown | None = shown
         self._seen: Seen | None = None
 
-    @property
-    def seen(self) -> Seen:
+    async def seen(self) -> Seen:
         """
-        The parsed data: the same object each time.
+        Return the parsed data: the same object each time.
         """
         if self._seen is None:
             assert self._shown is not None
-            self._seen, self._shown = seen_from(*self._shown), None
+            self._seen = await seen_in_turns(*self._shown)
+            self._shown = None
         return self._seen
 
 
@@ -268,7 +268,7 @@ class Worker(asyncio.Protocol):
             trace.phase = "connect"
             answer = await self._ask(index, target, (endpoint.address, keys, offer, lenient), deadline, trace)
             if not isinstance(answer, Unable):
-                return _seen(answer)
+                return await _seen(answer)
         return await wire.converse(
             *(target, endpoint, network, trace, keys, client, deadline), offer=offer, lenient=lenient
         )
@@ -327,18 +327,18 @@ class Worker(asyncio.Protocol):
         await _reaped(process)
 
 
-def _seen(answer: Answer | _Held) -> Seen:
+async def _seen(answer: Answer | _Held) -> Seen:
     """
     Return what was seen by an answer, or raise what it says, as `wire.converse` does.
     """
     match answer:
         case _Held():
-            return answer.seen
+            return await answer.seen()
         case Ended(error, shown, answered):
-            seen = seen_from(*shown) if shown is not None else None
+            seen = await seen_in_turns(*shown) if shown is not None else None
             raise HandshakeError(error, seen, answered=answered) from error
         case Answered(reason, detail, shown):
-            raise wire.AnswerError(reason, detail, seen_from(*shown))
+            raise wire.AnswerError(reason, detail, await seen_in_turns(*shown))
         case Failed(reason, detail, lacks_descriptor):
             raise (NoDescriptorError if lacks_descriptor else ProbeError)(reason, detail)
         case Broke(error):

@@ -29,8 +29,8 @@ from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate
 from exporter.pki import oddities
 from exporter.pki.ber import SEQUENCE, as_der, bounds, elements
-from exporter.pki.fields import tbs_fields
-from exporter.pki.mended import _SUBJECT_ALTERNATIVE_NAME, _mended, only_with
+from exporter.pki.fields import encoded_names, tbs_fields
+from exporter.pki.mended import _SUBJECT_ALTERNATIVE_NAME, NAME_LIMIT, _mended, only_with
 from exporter.pki.times import read_time
 
 # What `cryptography` raises for a part that it cannot read.
@@ -173,8 +173,9 @@ def load(der: bytes) -> x509.Certificate:
         warnings.simplefilter("ignore", UserWarning)
         loaded, readable, _ = _loaded(der)
         try:
-            _ = loaded.subject, loaded.issuer
-            return loaded  # noqa: TRY300 -- reading them is what may raise
+            if max(map(len, encoded_names(readable))) <= NAME_LIMIT:
+                _ = loaded.subject, loaded.issuer
+                return loaded
         except UNREADABLE:
             pass
         try:
@@ -237,7 +238,7 @@ def _facts(der: bytes) -> Certificate:
         not_after, odd_end = read_time(end, "end")
     except UNREADABLE as error:
         raise CertificateError(f"the certificate cannot be read: {error}") from None
-    subject, is_read = _name(loaded, readable, "subject")
+    subject, is_read = _name(loaded, readable, encoded[5], "subject")
     issuer, organization, issuer_is_read = _issuer(
         loaded, readable, encoded[3], is_mended=readable is not der
     )
@@ -317,19 +318,21 @@ def _loaded(der: bytes) -> tuple[x509.Certificate, bytes, bytes]:
 
 
 def _name(
-    loaded: x509.Certificate, der: bytes, whose: Literal["subject", "issuer"]
+    loaded: x509.Certificate, der: bytes, encoded: bytes, whose: Literal["subject", "issuer"]
 ) -> tuple[x509.Name, bool]:
     """
     Return the name of the subject or the issuer, and True when the library could read it as it is.
 
-    The name is empty when it can't be read at all.
+    The name is empty when it can't be read at all. One that is too long is not read (see `mended_name`).
     """
+    is_long = len(encoded) > NAME_LIMIT
     try:
-        return getattr(loaded, whose), True
+        if not is_long:
+            return getattr(loaded, whose), True
     except UNREADABLE:
         pass
     try:
-        return getattr(x509.load_der_x509_certificate(_mended(der, _NONE)), whose), False
+        return getattr(x509.load_der_x509_certificate(_mended(der, _NONE)), whose), is_long
     except UNREADABLE:
         return x509.Name([]), False
 
@@ -344,7 +347,7 @@ def _issuer(
     known = _issuers.get(encoded)
     if known is not None:
         return known
-    name, is_read = _name(loaded, der, "issuer")
+    name, is_read = _name(loaded, der, encoded, "issuer")
     text = printable(name.rfc4514_string())
     known = (text, _last(name, NameOID.ORGANIZATION_NAME) or text, is_read and not is_mended)
     _issuers.put(encoded, known, size(encoded, known))

@@ -4,6 +4,7 @@ Certificates encoded again, without the parts that `cryptography` can't parse. P
 
 import re
 from functools import lru_cache
+from hashlib import sha256
 
 from cryptography import x509
 
@@ -21,6 +22,14 @@ from exporter.pki.ber import (
 )
 from exporter.pki.fields import DNS_NAME, TBS_EXTENSIONS, VERSION_3, tbs_fields
 from exporter.pki.times import SOME_TIME
+
+NAME_LIMIT = 16 * 1024
+"""Bytes of an encoded name that is read; authorities issue for some hundred. A certificate of a hundred
+kilobytes has room for 8,000 parts of a name, and each takes some ten microseconds."""
+
+
+_COMMON_NAME = bytes.fromhex("0603550403")
+
 
 _IP_ADDRESS = 0x87
 
@@ -93,8 +102,10 @@ def _with_known_type(parts: list[bytes]) -> list[bytes]:
     return [one if at or _OIDS.fullmatch(one) else _NO_OID for at, one in enumerate(parts)]
 
 
-# At most 63 bytes, in which no number takes more than 128 bits.
-_OIDS = re.compile(rb"\x06[\x01-\x3f](?:(?:[\x81-\xff][\x80-\xff]{0,17})?[\x00-\x7f])+")
+# At most 63 bytes, in which no number takes more than 128 bits: seven in each byte, two in the first of 19.
+_OIDS = re.compile(
+    rb"\x06[\x01-\x3f](?:(?:[\x81-\xff][\x80-\xff]{0,16}|[\x81-\x83][\x80-\xff]{17})?[\x00-\x7f])+"
+)
 
 
 _NO_OID = bytes.fromhex("06026900")  # 2.25.0
@@ -106,8 +117,14 @@ def mended_name(name: bytes) -> bytes:
     """
     Return the name with every value as readable UTF-8, invalid bytes as U+FFFD. Raises ValueError.
 
-    Duplicates in a part are left out, and so are empty parts.
+    Duplicates in a part are left out, and so are empty parts. A name of more than NAME_LIMIT bytes is
+    replaced by a common name with its length and half of its SHA-256 hash.
     """
+    if len(name) > NAME_LIMIT:
+        # Of at most 64 characters, as in RFC 5280 appendix A.
+        text = f"a name of {len(name)} bytes ({sha256(name).hexdigest()[:32]})"
+        attribute = encode(SEQUENCE, [_COMMON_NAME, encode(UTF8_STRING, [text.encode()])])
+        return encode(SEQUENCE, [encode(SET, [attribute])])
     parts = [{_mended_attribute(attribute) for attribute in elements(part)} for part in elements(name)]
     return encode(SEQUENCE, [encode(SET, sorted(part)) for part in parts if part])
 

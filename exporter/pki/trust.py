@@ -52,6 +52,7 @@ from exporter.pki.path_refusals import (
     _refusal_detail,
     _signer,
 )
+from exporter.pki.revocation import LARGEST_DSA
 
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which pyOpenSSL does not name. Partial chains:
 # an anchor need not be a root, as in Go and in browsers; private CA files often hold only an intermediate.
@@ -65,6 +66,11 @@ _LOOKS = 8
 CANDIDATES = 20
 """Presented certificates that may be on a path. A server can present hundreds, and each that signed another
 is some milliseconds of work. GnuTLS takes chains of 16."""
+
+
+LARGEST_KEYS = {"rsa": 8192, "dsa": LARGEST_DSA}
+"""Bits of the largest keys of CAs in a presented chain, beside those of trust anchors. Go and rustls refuse
+larger ones of RSA, and all of DSA."""
 
 
 class TrustStoreError(ValueError):
@@ -268,6 +274,8 @@ def _find_path(
         words = "The name constraints in it are more than clients compare with its names (Go gives up)."
         faults.add(Fault.INVALID_CHAIN, words)
         return (), False
+    large = [it for it in presented if _is_too_large(it) and not store.holds(it)]
+    presented = [it for it in presented if it not in large]
     valid = [it for it in presented if _valid(it, now)]
     valid_anchors = store._anchors(now)  # noqa: SLF001 -- same module
     outcome = _look(leaf, valid, valid_anchors)
@@ -277,6 +285,10 @@ def _find_path(
         outcome = _look(leaf, presented, store._anchors(None))  # noqa: SLF001 -- same module
         if not isinstance(outcome, _Refusal):
             return outcome, False
+    if large:
+        words = f"{_shown(large[0])} has the key {large[0].key}: clients (Go, rustls) take no such large one."
+        faults.add(Fault.INVALID_CHAIN, words)
+        return (), False
     signer = _signer(outcome, (*presented, *store.anchors))
     if signer is not None:
         words = (
@@ -293,6 +305,13 @@ def _find_path(
         if isinstance(outcome, _Refusal):
             faults.add(Fault.INVALID_CHAIN, _refusal_detail(Fault.INVALID_CHAIN, outcome))
     return (), False
+
+
+def _is_too_large(authority: Certificate) -> bool:
+    """
+    Return True for a key that takes ten milliseconds to verify with: a chain may have twenty of them.
+    """
+    return (authority.key_bits or 0) > LARGEST_KEYS.get(authority.key_algorithm, inf)
 
 
 def _look(

@@ -7,6 +7,7 @@ import gc
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import cryptography_vectors
@@ -20,8 +21,8 @@ from hypothesis import strategies as st
 
 from exporter.demo.minter import Minted, mint, new_key, root
 from exporter.model.observation import Certificate
-from exporter.pki.certificates import CertificateError, certificate, parse_der, parse_pem
-from exporter.pki.mended import mended_name
+from exporter.pki.certificates import CertificateError, certificate, load, parse_der, parse_pem
+from exporter.pki.mended import NAME_LIMIT, mended_name
 from exporter.pki.revocation import issued
 from tests.support.certificates import (
     ALGORITHM,
@@ -248,6 +249,24 @@ def test_long_common_name_is_whole() -> None:
         attribute = x509.NameAttribute(NameOID.COMMON_NAME, name, _validate=False)
     minted = mint(x509.Name([attribute]), not_before=BEGIN, not_after=END)
     assert parse_der(minted.der).common_name == name
+
+
+@pytest.mark.parametrize("value", [b"a", b"\xff", b"\x1b"])
+def test_a_name_that_is_too_long_is_not_read(authority: Minted, value: bytes) -> None:
+    """
+    A certificate has room for thousands of parts, each of which takes its time. Equal names stay equal.
+    """
+    long = name_of(*[[("0603550403", 0x0C, value)]] * (NAME_LIMIT // 10))
+    usual = authority.issue("x", ["a.example"])
+    found = parse_der(remade(usual, {SUBJECT: long, ISSUER: long}).der)
+    words = f"a name of {len(long)} bytes ({sha256(long).hexdigest()[:32]})"
+    assert (found.subject, found.common_name, found.issuer) == (f"CN={words}", words, f"CN={words}")
+    assert (found.dns_names, found.irregular) == (("a.example",), "")
+    assert found.self_issued
+    assert load(found.der).subject.rfc4514_string() == found.subject
+    assert parse_der(remade(usual, {SUBJECT: long}).der).issuer == parse_der(usual.der).issuer
+    short = name_of(*[[("0603550403", 0x0C, b"a")]] * (NAME_LIMIT // 13))
+    assert parse_der(remade(usual, {SUBJECT: short}).der).common_name == "a"
 
 
 def test_thousands_of_names_are_all_told(authority: Minted) -> None:
@@ -516,6 +535,8 @@ def test_unreadable_name_hides_no_other(leaf: Minted, old: bytes, new: bytes) ->
     [
         pytest.param("2a" + "81" * 80 + "01", id="long"),
         pytest.param("2a" + "ff" * 19 + "01", id="a number of more than 128 bits"),
+        pytest.param("2a" + "84" + "80" * 17 + "01", id="a number of one bit more than 128"),
+        pytest.param("2a" + "83" + "ff" * 17 + "7f", id="a number of 128 bits"),
         pytest.param("2a8001", id="a number that begins with nothing"),
     ],
 )

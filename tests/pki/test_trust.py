@@ -22,6 +22,7 @@ from exporter.pki.certificates import CertificateError, certificate
 from exporter.pki.path_refusals import NAMESAKES
 from exporter.pki.trust import (
     CANDIDATES,
+    LARGEST_KEYS,
     Trust,
     TrustStore,
     TrustStoreError,
@@ -1021,6 +1022,22 @@ def test_dsa_key() -> None:
     key = dsa.generate_private_key(2048)
     leaf = ISSUER.issue(NAME, [NAME], key=key)  # type: ignore[arg-type]  # not what the minter is for
     assert faults(leaf, ISSUER) == [Fault.WEAK_KEY]
+
+
+def test_a_ca_with_a_key_that_is_dear_to_verify_with_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Neither with one that Go and rustls refuse. One that is a trust anchor, or is not needed, is no fault.
+    """
+    monkeypatch.setitem(LARGEST_KEYS, "rsa", 2047)
+    large = ROOT.issue("Large", ca=True, key=shared_key("rsa-2048"))
+    leaf = large.issue(NAME, [NAME])
+    (found,) = judged(leaf, large).faults
+    assert found.fault is Fault.INVALID_CHAIN
+    assert found.detail == "CN=Large has the key rsa-2048: clients (Go, rustls) take no such large one."
+    assert faults(leaf, large, anchors=store(large)) == []
+    assert faults(LEAF, ISSUER, large) == []
+    monkeypatch.setitem(LARGEST_KEYS, "rsa", 2048)
+    assert faults(leaf, large) == []
 
 
 def test_weak_anchor_is_no_fault() -> None:

@@ -40,7 +40,7 @@ async def see(
     connection.send_at_once(GOODBYE)
     assert flight.hello is not None
     suite = flight.hello.suite
-    return (handshake.seen_from if read is None else read)(
+    return await (handshake.seen_in_turns if read is None else read)(
         flight.certificates,
         flight.protocol,
         SUITES.get(suite, f"{suite:#06x}"),

@@ -5,7 +5,8 @@ An expired, misnamed or untrusted certificate, an old protocol or a short key is
 what the exporter exists to report, so nothing here refuses it.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from OpenSSL import SSL
@@ -31,6 +32,10 @@ HANDSHAKE_LIMIT = 256 * 1024
 much of the names that a server wants client certificates from; the rest is small."""
 
 
+AT_ONCE = 16 * 1024
+"""Bytes of a chain that is parsed in one go. A usual one has three to six thousand."""
+
+
 AFTER_LIMIT = 64 * 1024
 """Bytes that are taken after the handshake: tickets, changes of keys, a verdict, last words."""
 
@@ -49,8 +54,8 @@ Shown = tuple[tuple[bytes, ...], str, str, str | None, bool, bytes | None]
 """The data of a handshake as it came: the arguments of `seen_from`."""
 
 
-Read = Callable[[tuple[bytes, ...], str, str, str | None, bool, bytes | None], Seen]
-"""Makes what was seen of what was shown: `seen_from` or `unparsed`."""
+Read = Callable[[tuple[bytes, ...], str, str, str | None, bool, bytes | None], Awaitable[Seen]]
+"""Makes what was seen of what was shown: `seen_in_turns` or `unparsed`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,10 +120,10 @@ class Session:
     ) -> None:
         """
         `lenient`: no OCSP response is asked for, and certificates that the library can't read are seen all
-        the same. Its context must be so, too. `read` makes the data of what was shown; None: `seen_from`.
+        the same. Its context must be so, too. `read` makes the data of what was shown; None: `seen_in_turns`.
         """
         self._connection = connection
-        self._read = seen_from if read is None else read
+        self._read = seen_in_turns if read is None else read
         self._server_name = server_name
         self._trace = trace
         self._up = False
@@ -138,10 +143,10 @@ class Session:
             # The alert that says why.
             self._part()
             meant = LargeGroupError() if self._tls.group_is_too_large else error
-            raise HandshakeError(meant, self._seen(), answered=self._answered()) from error
+            raise HandshakeError(meant, await self._seen(), answered=self._answered()) from error
         self._up = True
         self._connection.allow(AFTER_LIMIT)
-        seen = self._seen()
+        seen = await self._seen()
         if seen is None:
             raise ProbeError(
                 Reason.NO_CERTIFICATE,
@@ -212,7 +217,7 @@ class Session:
         except TimeoutError:
             raise
         except (SSL.Error, OSError) as error:
-            failure = self._broken(error)
+            failure = await self._broken(error)
             if not failure.hung_up:
                 raise failure from error
             # Its alert came before the end of the connection, and still waits to be read.
@@ -230,18 +235,18 @@ class Session:
             except SSL.WantReadError:
                 pass
             except SSL.Error as error:
-                raise self._broken(error) from error
+                raise await self._broken(error) from error
             try:
                 await self._more()
             except TimeoutError:
                 raise
             except OSError as error:
-                raise self._broken(error) from error
+                raise await self._broken(error) from error
 
-    def _broken(self, error: Exception) -> HandshakeError:
+    async def _broken(self, error: Exception) -> HandshakeError:
         # After an error nothing more may be sent (SSL_shutdown(3)).
         self._up = False
-        return HandshakeError(error, self._seen())
+        return HandshakeError(error, await self._seen())
 
     def close(self) -> None:
         """
@@ -283,7 +288,7 @@ class Session:
         older = self._tls.version in {"TLSv1", "TLSv1.1", "TLSv1.2"}
         return older or self._tls.cipher != ""
 
-    def _seen(self) -> Seen | None:
+    async def _seen(self) -> Seen | None:
         """
         Return what was shown so far; None before a certificate came.
         """
@@ -295,7 +300,7 @@ class Session:
             presented = certificates_in(body, with_extensions=version.endswith("v1.3"))
         if not presented:
             return None
-        return self._read(
+        return await self._read(
             presented,
             version,
             self._tls.cipher,
@@ -323,27 +328,65 @@ def seen_from(
     rest = (protocol, cipher, server_name, client_certificate_requested, staple)
     if (known := _chains.get((presented, *rest))) is not None:
         return known
+    return _made(presented, rest, [_read_one(der) for der in presented])
+
+
+async def seen_in_turns(
+    presented: tuple[bytes, ...],
+    protocol: str,
+    cipher: str,
+    server_name: str | None,
+    client_certificate_requested: bool,
+    staple: bytes | None,
+) -> Seen:
+    """
+    Return the same. Of more than a usual chain, each certificate is parsed in a turn of its own: a hundred
+    kilobytes are a tenth of a second of work, if they are made for it.
+    """
+    rest = (protocol, cipher, server_name, client_certificate_requested, staple)
+    if sum(map(len, presented)) <= AT_ONCE or _chains.get((presented, *rest)) is not None:
+        return seen_from(presented, *rest)
+    read: list[Certificate | CertificateError] = []
+    for der in presented:
+        read.append(_read_one(der))
+        await asyncio.sleep(0)
+    return _made(presented, rest, read)
+
+
+def _read_one(der: bytes) -> Certificate | CertificateError:
+    try:
+        return certificate(der)
+    except CertificateError as error:
+        return error
+
+
+def _made(
+    presented: tuple[bytes, ...],
+    rest: tuple[str, str, str | None, bool, bytes | None],
+    read: Sequence[Certificate | CertificateError],
+) -> Seen:
+    """
+    Return the handshake data with these certificates or errors, which are in the order of those presented.
+    """
     certificates: list[Certificate] = []
     unread: list[tuple[int, str]] = []
     same: list[bytes] = []
-    for place, der in enumerate(presented):
-        try:
-            certificates.append(certificate(der))
+    for place, (der, one) in enumerate(zip(presented, read, strict=True)):
+        if isinstance(one, Certificate):
+            certificates.append(one)
             # The bytes of an intermediate are kept once, not with each leaf that it issued.
-            same.append(certificates[-1].der)
-        except CertificateError as error:
-            unread.append((place, str(error)))
+            same.append(one.der)
+        else:
+            unread.append((place, str(one)))
             same.append(der)
-    seen = Seen(
-        Chain(tuple(certificates), staple=staple, unread=tuple(unread)),
-        Tls(protocol, cipher, server_name, client_certificate_requested, staple),
-    )
+    staple = rest[-1]
+    seen = Seen(Chain(tuple(certificates), staple=staple, unread=tuple(unread)), Tls(*rest))
     key = (tuple(same), *rest)
     _chains.put(key, seen, size(key, seen))
     return seen
 
 
-def unparsed(
+async def unparsed(
     presented: tuple[bytes, ...],
     protocol: str,
     cipher: str,

@@ -129,11 +129,11 @@ async def _show(
     try:
         await _shake_hands(quic, connection, address, trace, deadline)
     except ProbeError as error:
-        seen = _seen(quic, target) if error.reason is Reason.BAD_CERTIFICATE else None
+        seen = await _seen(quic, target) if error.reason is Reason.BAD_CERTIFICATE else None
         if seen is None:
             raise
         return handshake.Seen(replace(seen.chain, refused=error.detail), seen.tls)
-    return _seen(quic, target)
+    return await _seen(quic, target)
 
 
 async def _shake_hands(
@@ -200,7 +200,7 @@ def _refused(event: ConnectionTerminated) -> ProbeError:
     return ProbeError(reason, f"the TLS handshake in QUIC failed with the alert {alert}: {what}")
 
 
-def _seen(quic: _Conversation, target: Target) -> handshake.Seen | None:
+async def _seen(quic: _Conversation, target: Target) -> handshake.Seen | None:
     """
     Return what the handshake showed; None when there was no certificate.
     """
@@ -211,6 +211,6 @@ def _seen(quic: _Conversation, target: Target) -> handshake.Seen | None:
     if not presented or schedule is None:
         return None
     requested = inner._certificate_request is not None  # noqa: SLF001
-    return handshake.seen_from(
+    return await handshake.seen_in_turns(
         presented, "TLSv1.3", f"TLS_{schedule.cipher_suite.name}", target.sni, requested, None
     )

@@ -27,6 +27,7 @@ from exporter.model.observation import Failed, Observed
 from exporter.model.proxies import Proxy
 from exporter.model.targets import Target
 from exporter.probes.tls import openssl
+from exporter.probes.tls.handshake import seen_from, seen_in_turns
 from exporter.probes.tls.tds_packets import tds_packet
 from tests.probes.tls.dtls import servers as dtls_servers
 from tests.probes.tls.starttls.test_on_the_wire import scripted
@@ -506,3 +507,29 @@ def test_a_large_group_in_datagrams_is_refused_too(tmp_path: Path, ca: Minted, l
     assert told(row)[0] == "handshake_refused"
     assert "more than 4096 bits" in detail(row)
     assert shown(row, *chain)
+
+
+async def test_of_a_large_chain_each_certificate_is_parsed_in_a_turn_of_its_own(ca: Minted) -> None:
+    """
+    What is shown may be a tenth of a second of work, and is the same as of one that is parsed in one go.
+    """
+    turns = 0
+
+    async def tick() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    names = [f"host-{number}.example" for number in range(100)]
+    large = tuple(ca.issue(f"{number}", names).der for number in range(10))
+    ticking = asyncio.ensure_future(tick())
+    for presented, least in ((large[:2], 0), ((*large, b"no"), 10)):
+        turns = 0
+        seen = await seen_in_turns(presented, "TLSv1.3", "X", None, False, None)
+        assert turns >= least
+        assert bool(turns) is bool(least)
+        again = seen_from(presented, "TLSv1.3", "Y", None, False, None)
+        assert seen.chain == again.chain
+        assert len(seen.chain.certificates) + len(seen.chain.unread) == len(presented)
+    ticking.cancel()
