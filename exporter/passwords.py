@@ -27,9 +27,11 @@ def without_secrets(text: str) -> str:
     """
     Return a value that somebody wrote `without_user`, and without the query of a URL: `postgres://db/a?...`.
 
-    A password or a token may be in that. The path of a file may have a '?' as a pattern.
+    A password or a token may be in that, or in what drivers of databases take: `db:1433;password=secret`,
+    `host=db password=secret`. The path of a file may have a '?' as a pattern.
     """
-    return re.sub(r"\?[^?\s=]*=.*", "?...", without_user(text), flags=re.DOTALL)
+    text = re.sub(r"([?;])[^?;\s=]*=.*", r"\1...", without_user(text), flags=re.DOTALL)
+    return re.sub(r"\b(password|passwd|pwd)\s*=.*", r"\1=...", text, flags=re.DOTALL | re.IGNORECASE)
 
 
 def shown(text: str) -> str:

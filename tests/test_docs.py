@@ -40,8 +40,8 @@ from exporter.model.policies import (
     lateness,
 )
 from exporter.model.reasons import Fault, Kind, Reason
+from exporter.model.schemes import SCHEMES, Form
 from exporter.model.targets import ADDRESS_LIMIT, USUAL_PATIENCE, Target
-from exporter.model.urls import SCHEMES, Form
 from exporter.net import lifetimes, resolver, time_to_live
 from exporter.probes import PROBERS
 from exporter.probes.files import cache, glob

@@ -49,6 +49,8 @@ def test_a_value_is_shown_without_a_password(text: str, bare: str) -> None:
         ("me@localhost", "'me@localhost'"),
         ("postgresql://db/x?user=me&password=sec?ret", "'postgresql://db/x?...'"),
         ("https://me:secret@localhost/a?token=x y", "'https://...@localhost/a?...'"),
+        ("jdbc:sqlserver://db:1433;user=me;password=sec;ret", "'jdbc:sqlserver://db:1433;...'"),
+        ("host=db user=me Password = 'my secret'", "'host=db user=me Password=...'"),
         ("file:///etc/ssl/?.pem", "'file:///etc/ssl/?.pem'"),
         ("a\tb", r"'a\tb'"),
         ("a" * 61, f"'{'a' * 60}…'"),

@@ -36,7 +36,7 @@ from exporter.engine.scrape import EndpointRow, Scrape
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
 from exporter.model.policies import DAY
-from exporter.model.urls import SCHEMES, Form
+from exporter.model.schemes import SCHEMES, Form
 from exporter.passwords import shown
 from exporter.report import json_items
 from exporter.report.inventory import Inventory

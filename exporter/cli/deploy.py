@@ -23,8 +23,8 @@ from exporter.deploy.kinds import IMAGE, KINDS, Bundle, Wanted
 from exporter.deploy.rights import rights
 from exporter.discovery.kubernetes.source import questions
 from exporter.model.foreign_text import printable
+from exporter.model.schemes import SCHEMES, Form
 from exporter.model.targets import Target
-from exporter.model.urls import SCHEMES, Form
 from exporter.passwords import shown
 from exporter.probes.kubernetes.objects import Question
 from exporter.yaml_lines import ConfigError

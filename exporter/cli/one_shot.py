@@ -28,8 +28,8 @@ from exporter.engine.scrape import Scrape
 from exporter.model.coverage import Rules
 from exporter.model.errors import ProbeError
 from exporter.model.hosts import TargetError
+from exporter.model.schemes import SCHEMES
 from exporter.model.targets import Target
-from exporter.model.urls import SCHEMES
 from exporter.net.named_files import LIMIT
 from exporter.net.regular_files import is_there, read
 from exporter.passwords import without_secrets

@@ -13,7 +13,8 @@ from urllib.parse import quote, unquote
 
 from exporter.model.hosts import is_network, parse_ip
 from exporter.model.paths import is_path
-from exporter.model.urls import SCHEMES, Form, second_scheme, url_of_host
+from exporter.model.schemes import SCHEMES, Form
+from exporter.model.urls import second_scheme, url_of_host
 from exporter.net.regular_files import is_there
 from exporter.passwords import without_secrets
 from exporter.yaml_lines import SIZE_LIMIT
@@ -28,6 +29,10 @@ CONFIGURATION = (
 
 UNNAMED = "it is taken for a host. If it is the name of a target, name the configuration by --config.file"
 """The remark about a word that may be the name of a target, where there is no configuration."""
+
+
+_NEXT = re.compile(r"\s[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+"""Where another URL begins, as in a variable of a shell that has several."""
 
 
 def named(texts: Iterable[str]) -> Iterator[str]:
@@ -63,7 +68,8 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     if separator:
         place, path = _divided(rest)
         # A list is refused as it is: what follows the first host is no path.
-        if "," in place or second_scheme(rest) is not None or _may_have_password(place, path):
+        is_list = second_scheme(rest) is not None or re.search(r",|\S\s+\S", place) or _NEXT.search(path)
+        if is_list or _may_have_password(place, path):
             return text, ""
         known = SCHEMES.get(scheme.lower())
         if known is not None and known.form is Form.HOST and place and path:
@@ -71,16 +77,18 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
         return text, ""
     path_of_file = _from_home(text)
     exists = is_there(path_of_file)
-    if exists or is_path(text):
+    place, path = _divided(text)
+    # What has another scheme gets a message of its own.
+    may_be_host = "." in place or ":" in place or place.lower() == "localhost"
+    # Where `https//www` lacks its colon, the slashes are two.
+    is_below = re.fullmatch(r"[^/\s@]+/(?!/)[^\s@]*", text) is not None and not may_be_host
+    if exists or is_path(text) or is_below:
         pattern = "/**" if exists and path_of_file.is_dir() else ""
         whole = os.fsencode(path_of_file.absolute())
         # What exists is meant itself, whatever else its name would match as a pattern.
         remark = f"{text}: {CONFIGURATION}" if exists and _is_configuration(path_of_file) else ""
         written = quote(glob.escape(whole) if exists else whole)
         return f"file://{written.rstrip('/') if pattern else written}{pattern}", remark
-    place, path = _divided(text)
-    # What has another scheme gets a message of its own.
-    may_be_host = "." in place or ":" in place or place.lower() == "localhost"
     if ("/" in text and not may_be_host) or is_network(text) or text.partition(":")[0].lower() in SCHEMES:
         return text, ""
     url = url_of_host(place)

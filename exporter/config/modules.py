@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from exporter.config.schema import Settings
 from exporter.model.hosts import TargetError, without_user
-from exporter.model.urls import SCHEMES, Form, refuse_user
+from exporter.model.schemes import SCHEMES, Form
+from exporter.model.urls import refuse_user
 from exporter.passwords import shown
 
 

@@ -13,7 +13,8 @@ from functools import lru_cache
 
 from exporter.model.destinations import Range, embedded, is_this_host, range_of
 from exporter.model.hosts import IPAddress, parse_ip
-from exporter.model.urls import SCHEMES, Form, Url
+from exporter.model.schemes import SCHEMES, Form
+from exporter.model.urls import Url
 from exporter.passwords import shown
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

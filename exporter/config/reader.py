@@ -38,9 +38,9 @@ from exporter.config.values import Elsewhere
 from exporter.model.hosts import TargetError
 from exporter.model.policies import AUTOMATIC, BUILT_IN, BY_KIND, DAY, Match, Policy, lateness
 from exporter.model.probers import Setting
+from exporter.model.schemes import SCHEMES
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Target
-from exporter.model.urls import SCHEMES
 from exporter.passwords import shown, without_user
 from exporter.yaml_lines import UNEXPANDED, ConfigError, ConfigFault, Document, Loc, no_pause, read
 

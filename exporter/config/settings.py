@@ -15,9 +15,10 @@ from exporter.config.sources import SourceEntry
 from exporter.model.coverage import Rules
 from exporter.model.hosts import IPAddress, TargetError, normal_host, without_user
 from exporter.model.policies import AUTOMATIC, BUILT_IN, BY_KIND, Match, Policy
+from exporter.model.schemes import SCHEMES, Form
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Objects, Target
-from exporter.model.urls import SCHEMES, Form, Url
+from exporter.model.urls import Url
 from exporter.passwords import shown
 
 _USUAL_OBJECTS = Objects()

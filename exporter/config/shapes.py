@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import WithJsonSchema
 
+from exporter.model.schemes import SCHEMES, Form
 from exporter.model.targets import RESERVED_LABELS
-from exporter.model.urls import SCHEMES, Form
 
 
 def _text(pattern: str, words: str, *others: str, most: int | None = None) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from pydantic import ValidationInfo
 from exporter.model.hosts import TargetError, normal_host, parse_name_server
 from exporter.model.policies import DAY, HOUR, Before, Policy
 from exporter.model.proxies import Proxy, parse_proxy
+from exporter.model.schemes import SCHEMES
 from exporter.model.suggestions import closest
 from exporter.model.targets import HELM_TYPE, fingerprint
-from exporter.model.urls import SCHEMES, Url, closest_scheme, parse_url
+from exporter.model.urls import Url, closest_scheme, parse_url
 from exporter.passwords import shown, without_user
 
 NAME_LIMIT = 300

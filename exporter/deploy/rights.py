@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from exporter.model.schemes import SCHEMES
 from exporter.model.targets import Target
-from exporter.model.urls import SCHEMES
 from exporter.probes.kubernetes.objects import Question
 from exporter.probes.kubernetes.selection import questions
 

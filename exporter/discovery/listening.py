@@ -18,8 +18,9 @@ from exporter.discovery.base import Context, Found, Listing, Source, SourceError
 from exporter.discovery.names import below_wildcards, hosts
 from exporter.model.errors import ProbeError
 from exporter.model.hosts import join_host_port
+from exporter.model.schemes import SCHEMES
 from exporter.model.targets import Target
-from exporter.model.urls import SCHEMES, parse_url
+from exporter.model.urls import parse_url
 from exporter.net.pools import Pool
 from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls import handshake, openssl

@@ -11,8 +11,9 @@ from typing import Any
 from exporter.discovery.base import Found
 from exporter.model.foreign_text import printable
 from exporter.model.hosts import without_user
+from exporter.model.schemes import SCHEMES, Form
 from exporter.model.targets import RESERVED_LABELS
-from exporter.model.urls import SCHEMES, Form, url_of_host
+from exporter.model.urls import url_of_host
 from exporter.passwords import shown
 
 META = "__meta_"

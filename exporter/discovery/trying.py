@@ -11,8 +11,9 @@ from OpenSSL import SSL
 
 from exporter.model.errors import ProbeError
 from exporter.model.hosts import join_host_port
+from exporter.model.schemes import SCHEMES, Form
 from exporter.model.targets import Target
-from exporter.model.urls import SCHEMES, Form, Url, parse_url
+from exporter.model.urls import Url, parse_url
 from exporter.net.network import Network
 from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls import handshake, openssl

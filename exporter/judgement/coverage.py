@@ -18,8 +18,8 @@ from exporter.model.hosts import NAME_LIMIT, TargetError, join_host_port, normal
 from exporter.model.observation import Certificate, Facts
 from exporter.model.probers import DTLS, QUIC, WIRE
 from exporter.model.reasons import Kind
+from exporter.model.schemes import SCHEMES
 from exporter.model.targets import Target
-from exporter.model.urls import SCHEMES
 
 MOST_NAMES = 10_000
 """Most names that are kept; further ones are not counted."""

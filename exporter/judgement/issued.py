@@ -19,8 +19,8 @@ from exporter.model.observation import Certificate
 from exporter.model.policies import DAY
 from exporter.model.probers import DOMAIN, DTLS, QUIC, WIRE
 from exporter.model.reasons import Kind
+from exporter.model.schemes import SCHEMES
 from exporter.model.targets import Target, fingerprint
-from exporter.model.urls import SCHEMES
 from exporter.pki.issuance import issuer_names
 
 DEPLOYMENT = 2 * DAY

@@ -13,7 +13,8 @@ from typing import Literal
 from exporter.model.hosts import IPAddress, parse_ip
 from exporter.model.policies import AUTOMATIC, BY_KIND, Match, Policy
 from exporter.model.proxies import Proxy
-from exporter.model.urls import SCHEMES, Url
+from exporter.model.schemes import SCHEMES
+from exporter.model.urls import Url
 from exporter.passwords import shown
 
 USUAL_PATIENCE = 5.0

@@ -5,115 +5,13 @@ Target URLs: schemes, hosts, ports and paths, each fault with a message.
 import difflib
 import re
 from dataclasses import dataclass
-from enum import Enum
 from urllib.parse import unquote, urlsplit
 
 from exporter.model.hosts import IPAddress, TargetError, is_network, join_host_port, normal_host, parse_ip
 from exporter.model.paths import is_path, is_windows_path, whole_path
-from exporter.model.probers import (
-    DNS,
-    DOMAIN,
-    DTLS,
-    FILE,
-    HTTP_DOCUMENT,
-    HTTPS_DOCUMENT,
-    KUBERNETES,
-    QUIC,
-    WIRE,
-    Prober,
-)
+from exporter.model.schemes import ALL_SCHEMES, SCHEMES, Form
 from exporter.model.suggestions import OTHER_NAMES, closest
-from exporter.passwords import shown
-
-
-class Form(Enum):
-    """
-    The form of a URL, by its scheme.
-    """
-
-    HOST = "scheme://host:port"
-    WEB = "scheme://host:port/path?query"
-    NAME = "scheme:name"
-    PATH = "scheme:///path"
-    RESOURCE = "scheme://path"
-    """A path that does not begin at the root: names between slashes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scheme:
-    """
-    One scheme: the prober of its targets, and the rules for the URL behind it.
-    """
-
-    prober: Prober
-    default_port: int | None = None
-    """The port when the URL names none; None: it must name one."""
-    form: Form = Form.HOST
-    alpn: str = ""
-    """
-    The protocol that a handshake offers (RFC 7301); empty: none.
-
-    Where one port serves several protocols, it decides who answers, with which certificate. It is left out of
-    protocols whose servers do the same without it.
-    """
-    dialogue: bool = False
-    """TLS begins after a dialogue, in which some servers keep strangers waiting on purpose."""
-
-
-SCHEMES: dict[str, Scheme] = {
-    "https": Scheme(WIRE, 443),
-    "tls": Scheme(WIRE),
-    "dtls": Scheme(DTLS),
-    "smtp": Scheme(WIRE, 25, dialogue=True),
-    "submission": Scheme(WIRE, 587, dialogue=True),
-    "smtps": Scheme(WIRE, 465),
-    "lmtp": Scheme(WIRE, 24, dialogue=True),
-    "imap": Scheme(WIRE, 143, dialogue=True),
-    "imaps": Scheme(WIRE, 993),
-    "pop3": Scheme(WIRE, 110, dialogue=True),
-    "pop3s": Scheme(WIRE, 995),
-    "sieve": Scheme(WIRE, 4190, dialogue=True),
-    "ftp": Scheme(WIRE, 21, dialogue=True),
-    "ftps": Scheme(WIRE, 990),
-    "ldap": Scheme(WIRE, 389, dialogue=True),
-    "ldaps": Scheme(WIRE, 636),
-    "xmpp": Scheme(WIRE, 5222, dialogue=True),
-    # XEP-0368 section 3: a server may share port 443 with a web server.
-    "xmpps": Scheme(WIRE, 5223, alpn="xmpp-client"),
-    "xmpp-server": Scheme(WIRE, 5269, dialogue=True),
-    "xmpps-server": Scheme(WIRE, 5270, alpn="xmpp-server"),
-    "postgres": Scheme(WIRE, 5432, dialogue=True),
-    "mysql": Scheme(WIRE, 3306, dialogue=True),
-    "mssql": Scheme(WIRE, 1433, dialogue=True),
-    # TDS 8, which drivers call `Encrypt=strict`.
-    "mssqls": Scheme(WIRE, 1433, alpn="tds/8.0"),
-    "rediss": Scheme(WIRE, 6379),
-    "mongodb": Scheme(WIRE, 27017),
-    "amqps": Scheme(WIRE, 5671),
-    "nntp": Scheme(WIRE, 119, dialogue=True),
-    "nntps": Scheme(WIRE, 563),
-    "irc": Scheme(WIRE, 6667, dialogue=True),
-    "ircs": Scheme(WIRE, 6697),
-    "rdp": Scheme(WIRE, 3389, dialogue=True),
-    # Servers with DNS over HTTPS on the same port tell the two apart by it; zone transfers need it (RFC 9103
-    # section 7.1).
-    "dot": Scheme(WIRE, 853, alpn="dot"),
-    "quic": Scheme(QUIC, 443),
-    "h3": Scheme(QUIC, 443),
-    "domain": Scheme(DOMAIN, form=Form.NAME),
-    "dns": Scheme(DNS, form=Form.NAME),
-    "file": Scheme(FILE, form=Form.PATH),
-    "pem+https": Scheme(HTTPS_DOCUMENT, 443, form=Form.WEB),
-    "pem+http": Scheme(HTTP_DOCUMENT, 80, form=Form.WEB),
-    "jwks+https": Scheme(HTTPS_DOCUMENT, 443, form=Form.WEB),
-    "kubernetes": Scheme(KUBERNETES, form=Form.RESOURCE),
-}
-"""Schemes that can be probed."""
-
-
-ALL_SCHEMES = "`expiry-exporter check --help` lists every scheme"
-"""Where a person finds every scheme, for messages: they are too many for one."""
-
+from exporter.passwords import shown, without_secrets
 
 _BRACKETS = re.compile(r"\[[^\[\]]+\](:[0-9]*)?")
 
@@ -214,18 +112,25 @@ def parse_url(text: str) -> Url:
             f"{shown(text)} is not a URL: it has a space or an unprintable character in it{_inside(text)}"
         )
     if text[:1] in _AROUND and (inner := text.strip(_AROUND)):
-        raise TargetError(f"{shown(text)} is not a URL: quotes and brackets are around it, write {inner}")
+        write = _as_target(url_of_host(inner) or inner)
+        raise TargetError(f"{shown(text)} is not a URL: quotes and brackets are around it, write {write}")
     if (inner := text.rstrip(",;")) != text and "://" in text and not {",", "*"} & {*inner}:
-        raise TargetError(f"{shown(text)} is not a URL: a {text[-1]!r} is behind it, write {inner}")
+        raise TargetError(
+            f"{shown(text)} is not a URL: a {text[-1]!r} is behind it, write {_as_target(inner)}"
+        )
     scheme, separator, rest = text.partition(":")
     scheme = scheme.lower()
     if not separator or not scheme or (scheme not in SCHEMES and not rest.startswith("//")):
         if is_network(text):
             search = f"expiry-exporter discover 'networks: {{cidr: [{text}]}}'"
             raise TargetError(f"{shown(text)} is a network: `{search}` tries each address of it")
-        raise TargetError(f"{shown(text)} has no scheme: {_with_scheme(text)} {ALL_SCHEMES}")
+        raise TargetError(_without_scheme(text))
     if scheme not in SCHEMES:
-        raise TargetError(f"scheme {scheme!r} is not known: {closest_scheme(scheme)}")
+        # `url=https://…`, or a link of Markdown.
+        if (found := re.search(r"[^a-z0-9+.-]([a-z0-9+]+)$", scheme)) and found[1] in SCHEMES:
+            write = _with_place(found[1], rest[2:].rstrip(_AROUND))
+            raise TargetError(f"{shown(text)} is not a URL: write {write}")
+        raise TargetError(f"scheme {shown(scheme)} is not known: {closest_scheme(scheme)}")
     form = SCHEMES[scheme].form
     if form is Form.NAME:
         return Url(text, scheme, _name(rest, scheme))
@@ -248,8 +153,12 @@ def _inside(text: str) -> str:
     """
     if len(re.findall(r"(?:^|[^!-~])[a-z0-9+]+://", text, re.IGNORECASE)) > 1:
         return ", write each target by itself"
+    if all(re.search("[.:]", word) and url_of_host(word) is not None for word in text.split()):
+        return ", write each target by itself"
     found = re.search(r"(?:^|[^!-~])([a-z0-9+]+)://([!-~]+)[^!-~]*$", text, re.IGNORECASE)
-    return f", write {found[1].lower()}://{found[2]}" if found and found[1].lower() in SCHEMES else ""
+    return (
+        f", write {_with_place(found[1].lower(), found[2])}" if found and found[1].lower() in SCHEMES else ""
+    )
 
 
 def second_scheme(rest: str) -> str | None:
@@ -268,12 +177,28 @@ def closest_scheme(unknown: str) -> str:
     Return the end of a message about an unknown scheme: the closest one, and where all are listed.
     """
     word = unknown.removesuffix("+starttls")
+    if not difflib.get_close_matches(word, SCHEMES, n=1):
+        # Behind a plus is the driver of a library: `mysql+pymysql`.
+        word = word.partition("+")[0]
     return closest(OTHER_NAMES.get(word, word), SCHEMES, listed=ALL_SCHEMES)
 
 
-def _with_scheme(text: str) -> str:
+def _without_scheme(text: str) -> str:
     """
-    Return advice for a text that has no scheme, or a misspelt one.
+    Return the message about a text that has no scheme of a target, or none with slashes behind it.
+    """
+    if (advice := _with_scheme(text)) is not None:
+        return f"{shown(text)} has no scheme: {advice} {ALL_SCHEMES}"
+    scheme, colon, _ = text.partition(":")
+    if colon and re.fullmatch("[a-z][a-z0-9+-]*", scheme, re.IGNORECASE):
+        return f"scheme {scheme.lower()!r} is not known: {closest_scheme(scheme.lower())}"
+    example = "a URL begins with one, such as https://www.example.com"
+    return f"{shown(text)} has no scheme: {example}. {ALL_SCHEMES}"
+
+
+def _with_scheme(text: str) -> str | None:
+    """
+    Return advice for a text that has no scheme, or a misspelt one; None when nothing is known that it may be.
     """
     before, slashes, rest = text.partition("//")
     # What stands there in its place is next to it on a keyboard.
@@ -287,12 +212,12 @@ def _with_scheme(text: str) -> str:
     inner, separator, place = rest.partition("://")
     word = OTHER_NAMES.get(inner.lower(), inner.lower())
     if separator and word != inner.lower():
-        return f"write {word}://{place.partition('/')[0]}."
+        return f"write {_with_place(word, place)}."
     inner, separator, _ = rest.partition(":")
     # As `url:https://…` stands in a list of a configuration, where YAML wants the space.
     key = " (where `url` is a key, a space is missing behind its colon)" if name == "url" else ""
     if separator and inner.lower() in SCHEMES:
-        return f"write {rest}{key}."
+        return f"write {_as_target(rest)}{key}."
     if not separator and word in SCHEMES and SCHEMES[word].form is Form.HOST and url_of_host(name):
         return f"write {word}://{name}{_port_to_add(f'{word}://{name}')}."
     if key and (host := url_of_host(rest.partition("/")[0])) is not None:
@@ -316,21 +241,31 @@ def _with_scheme(text: str) -> str:
         if place.isdecimal():
             return "a port stands behind its host, as in www.example.com:8443."
         name = place.partition(":")[0]
-        if re.search(r"[\[\]]", place) or (name != place and "." in name and url_of_host(name)):
+        is_host = ("." in name or name.lower() == "localhost") and url_of_host(name) is not None
+        if re.search(r"[\[\]]", place) or (name != place and is_host):
             return f"{_port_fault(f'https://{place}')}."
-        bad = _no_host(place) or ("." in place and f"{place!r} is not a host name.")
-        return bad or "a URL begins with one, such as https://www.example.com."
+        return _no_host(place) or (f"{shown(place)} is not a host name." if "." in name else None)
     return f"write {host}{_port_to_add(host)}, or another scheme."
 
 
 def _with_place(scheme: str, rest: str) -> str:
     """
-    Return the URL of a scheme and what was written behind its slashes.
+    Return the URL of a scheme and what was written behind its slashes, without what a target does not take:
+    a path, or a password behind a '?' or a ';'.
     """
     if SCHEMES[scheme].form is not Form.HOST:
-        return f"{scheme}:{'' if SCHEMES[scheme].form is Form.NAME else '//'}{rest}"
-    url = f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}"
+        return without_secrets(f"{scheme}:{'' if SCHEMES[scheme].form is Form.NAME else '//'}{rest}")
+    url = f"{scheme}://{re.split('[/?#;]', rest, maxsplit=1)[0]}"
     return url + _port_to_add(url)
+
+
+def _as_target(text: str) -> str:
+    """
+    Return what was written with more around it, in the form that a target takes.
+    """
+    scheme, separator, rest = text.partition("://")
+    known = separator and scheme.lower() in SCHEMES
+    return _with_place(scheme.lower(), rest) if known else without_secrets(text)
 
 
 def _no_host(place: str) -> str:
@@ -359,9 +294,12 @@ def url_of_host(text: str) -> str | None:
     if (ip := parse_ip(text)) is not None:
         return f"https://[{ip}]" if ip.version == 6 else f"https://{ip}"
     host, port = re.fullmatch(r"(.*?)(?::([0-9]+))?", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    is_address = _BRACKETS.fullmatch(host) is not None
     try:
-        normal_host(host[1:-1] if _BRACKETS.fullmatch(host) else host)
+        name = normal_host(host[1:-1] if is_address else host)
     except TargetError:
+        return None
+    if is_address is not (":" in name) or not _is_port(port or "443"):
         return None
     usual = (
         name
@@ -377,8 +315,12 @@ def _name(rest: str, scheme: str) -> str:
     Parse the domain name of `scheme:name`. Raises TargetError.
     """
     bare = rest.removeprefix("//")
+    if not bare:
+        raise TargetError(f"{scheme}: takes a domain name: write {scheme}:example.com")
     # RFC 4501 section 4 has a name server between slashes, and the name behind them.
-    place = re.split("[/:?#]" if "://" in bare else "[:?#]", bare.rpartition("://")[2], maxsplit=1)[0]
+    place = re.split(
+        "[/:?#]" if "://" in bare else "[:?#]", bare.rpartition("://")[2].rstrip("/"), maxsplit=1
+    )[0]
     if place != bare and url_of_host(place) is not None:
         raise TargetError(f"{scheme}: takes a name alone: write {scheme}:{place}")
     host = normal_host(bare)
@@ -464,7 +406,12 @@ def _behind(scheme: str, rest: str) -> str:
     place = re.split("[/?#]", path, maxsplit=1)[0]
     if (place == "localhost" or "." in place) and not is_path(place) and url_of_host(place) is not None:
         return f": write {_with_place(scheme, path)}"
-    return f": for a file, write file:///{path}" if path else ""
+    # The base of an LDAP directory stands there too.
+    return f": for a file, write file:///{path}" if re.fullmatch("[^?#=]+", path) else ""
+
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,5}", text) is not None and 0 < int(text) < 65536
 
 
 def _port_fault(text: str) -> str:
@@ -472,18 +419,17 @@ def _port_fault(text: str) -> str:
     Return what is wrong with a URL that the library can't divide, in words of its writer.
     """
     scheme, _, rest = text.partition("://")
-    place = rest.partition("/")[0]
+    place = re.split("[/?#;]", rest, maxsplit=1)[0]
     host, _, port = place.rpartition(":")
     if parse_ip(place) is not None:
         write = f"{scheme}://[{place}]"
         # The last number may be one of the address as well as a port.
         other = f", or {scheme}://[{host}]:{port}" if parse_ip(host) is not None and port.isdigit() else ""
         return f"an IPv6 address stands in brackets, write {write}{_port_to_add(write)}{other}"
-    is_port = re.fullmatch("[0-9]{1,5}", port) is not None and int(port) < 65536
     if host and not place.endswith("]") and "[" not in port + host.rpartition("]")[2]:
         if ":" in host.rpartition("]")[2]:
             return "one colon and one port follow a host, and an IPv6 address stands in brackets"
-        if not is_port:
+        if not _is_port(port):
             return (
                 f"{port!r} is not a port: ports are numbers from 1 to 65535" if port else "a port is missing"
             )

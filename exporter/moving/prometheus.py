@@ -10,7 +10,7 @@ from typing import Any
 
 from exporter.config.modules import BUILT_IN_MODULES, Module, plain_page, url_in
 from exporter.model.hosts import TargetError
-from exporter.model.urls import SCHEMES, Form
+from exporter.model.schemes import SCHEMES, Form
 from exporter.moving.documents import list_in, mappings_in
 from exporter.moving.moved import Group, Moved, MoveError, items, part, without_braces
 from exporter.moving.operators import KINDS, jobs_of

@@ -10,7 +10,7 @@ The code of a kind, and the libraries that it needs, are imported for the first 
 
 from collections.abc import Callable
 
-from exporter.model.urls import SCHEMES
+from exporter.model.schemes import SCHEMES
 from exporter.probes.base import Probe
 
 

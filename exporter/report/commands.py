@@ -7,7 +7,7 @@ import shlex
 from exporter.judgement.problems import Onset
 from exporter.model.probers import WIRE
 from exporter.model.problems import Problem
-from exporter.model.urls import SCHEMES
+from exporter.model.schemes import SCHEMES
 
 _STARTTLS = {
     **{name: name for name in ("smtp", "lmtp", "imap", "pop3", "ftp", "xmpp", "xmpp-server", "postgres")},

@@ -29,7 +29,7 @@ from exporter.model.probers import (
     Prober,
 )
 from exporter.model.reasons import Kind
-from exporter.model.urls import SCHEMES
+from exporter.model.schemes import SCHEMES
 from exporter.pki.revocation import extension
 from exporter.pki.trust import judge
 from exporter.report.compat_families import (

@@ -27,7 +27,7 @@ from exporter.cli import main, serve
 from exporter.cli.one_shot import EMPTY
 from exporter.demo.minter import Minted, root
 from exporter.engine.descriptors import CONCURRENCY
-from exporter.model.urls import ALL_SCHEMES, SCHEMES
+from exporter.model.schemes import ALL_SCHEMES, SCHEMES
 from tests.support import misbehaving
 from tests.support.certificates import DAY
 from tests.support.processes import Running, free_port, listening, running, wait_until

@@ -40,7 +40,11 @@ from exporter.probes.files.glob import search
         ("2001:db8::/64", "2001:db8::/64"),
         ("https://https://a.example/b", "https://https://a.example/b"),
         ("https://a.example,https://b.example", "https://a.example,https://b.example"),
-        ("certs/web", "certs/web"),
+        ("https://a.example https://b.example", "https://a.example https://b.example"),
+        ("https://a.example/x\nhttps://b.example", "https://a.example/x\nhttps://b.example"),
+        ("https//www/a", "https//www/a"),
+        ("www.example.com:70000", "www.example.com:70000"),
+        ("[192.0.2.10]:443", "[192.0.2.10]:443"),
         # A slash alone is no path.
         ("www.example.com/", "https://www.example.com"),
     ],
@@ -190,7 +194,9 @@ def test_a_path_that_exists_is_no_pattern(tmp_path: Path, monkeypatch: pytest.Mo
         assert search(parse_url(url).path, Progress()).paths == (str(tmp_path / found),)
 
 
-@pytest.mark.parametrize("text", ["web.pem", "certs/web.pem", "./web.txt", "/etc/ssl/x", "../WEB.CRT"])
+@pytest.mark.parametrize(
+    "text", ["web.pem", "certs/web.pem", "./web.txt", "/etc/ssl/x", "../WEB.CRT", "certs/web", "certs/"]
+)
 def test_what_can_only_be_a_path_is_one_also_where_no_file_is(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,9 +35,10 @@ from exporter.model.policies import (
     Policy,
 )
 from exporter.model.reasons import Kind
+from exporter.model.schemes import ALL_SCHEMES
 from exporter.model.suggestions import closest
 from exporter.model.targets import RESERVED_LABELS, Target, fingerprint
-from exporter.model.urls import ALL_SCHEMES, parse_url
+from exporter.model.urls import parse_url
 from exporter.yaml_lines import ConfigError, ConfigFault
 
 EXAMPLE = Path(module.__file__).parent / "example.yml"

@@ -28,7 +28,7 @@ from exporter.discovery.zone import AGAIN
 from exporter.model.errors import ProbeError
 from exporter.model.hosts import IPAddress
 from exporter.model.reasons import Reason
-from exporter.model.urls import SCHEMES, Form
+from exporter.model.schemes import SCHEMES, Form
 from exporter.net import apart, zone_reader
 from exporter.net.network import Network
 from tests.support.certificates import DAY, NOW, authority

@@ -28,8 +28,9 @@ from exporter.model.errors import LeftOut, ProbeError
 from exporter.model.observation import Facts, Failed, Observed
 from exporter.model.probers import WIRE
 from exporter.model.reasons import Reason
+from exporter.model.schemes import SCHEMES, Scheme
 from exporter.model.targets import Target
-from exporter.model.urls import SCHEMES, Scheme, Url
+from exporter.model.urls import Url
 from exporter.net.connection import connect_error
 from exporter.net.turns import Turns
 from exporter.probes import PROBES

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.model.hosts import TargetError, join_host_port, normal_host, parse_ip
+from exporter.model.schemes import SCHEMES, Form
 from exporter.model.targets import USUAL_PATIENCE, Target
-from exporter.model.urls import SCHEMES, Form, Url, parse_url
+from exporter.model.urls import Url, parse_url
 from exporter.probes.tls.starttls import DIALOGUES
 
 GOOD_URLS = {
@@ -243,6 +244,38 @@ BAD_URLS = {
     "https:a": "'https:a' is not a URL: write https://a",
     "file:/etc/x": "'file:/etc/x' is not a URL: write file:///etc/x",
     "gopher://a.example": f"scheme 'gopher' is not known: {LISTED}",
+    "data:text/plain,x": f"scheme 'data' is not known: {LISTED}",
+    "mailto:admin": f"scheme 'mailto' is not known: {LISTED}",
+    "localhost:x": f"'localhost:x' has no scheme: 'x' {PORTS}. {LISTED}",
+    "a.example:0": f"'a.example:0' has no scheme: '0' {PORTS}. {LISTED}",
+    "a.example:70000": f"'a.example:70000' has no scheme: '70000' {PORTS}. {LISTED}",
+    "[192.0.2.1]:443": f"'[192.0.2.1]:443' has no scheme: only an IPv6 address stands in brackets. {LISTED}",
+    "(a.example:25)": (
+        "'(a.example:25)' is not a URL: quotes and brackets are around it, write smtp://a.example"
+    ),
+    "a.example b.example:25": f"'a.example b.example:25' {PRINTABLE}, write each target by itself",
+    "url=https://a.example": "'url=https://a.example' is not a URL: write https://a.example",
+    "[a](https://a.example)": "'[a](https://a.example)' is not a URL: write https://a.example",
+    "domain:a.example/": "domain: takes a name alone: write domain:a.example",
+    "domain:": "domain: takes a domain name: write domain:example.com",
+    "ldap:///dc=example,dc=com": "'ldap:///dc=example,dc=com' names no host",
+    "mysql+pymysql://a": f"scheme 'mysql+pymysql' is not known: did you mean 'mysql'? {LISTED}",
+    "tcps://a.example:2484": f"scheme 'tcps' is not known: did you mean 'tls'? {LISTED}",
+    # Passwords in what drivers take
+    "jdbc:mysql://a/b?password=hunter2": (f"'jdbc:mysql://a/b?...' has no scheme: write mysql://a. {LISTED}"),
+    "jdbc:sqlserver://a:1;user=me;password=hunter2": (
+        f"'jdbc:sqlserver://a:1;...' has no scheme: write mssql://a:1. {LISTED}"
+    ),
+    "https://a:x?token=hunter2": f"'https://a:x?...' is not a URL: 'x' {PORTS}",
+    "mssql://a:1;password=hunter2": (
+        "'mssql://a:1;...' is not a URL: its host has a character that no host name has"
+    ),
+    "GET https://a/b?token=hunter2": f"'GET https://a/b?...' {PRINTABLE}, write https://a",
+    "'https://a/b?token=hunter2'": (
+        '"\'https://a/b?..." is not a URL: quotes and brackets are around it, write https://a'
+    ),
+    "https://a/b?token=hunter2;": "'https://a/b?...' is not a URL: a ';' is behind it, write https://a",
+    "host=a password=hunter2": f"'host=a password=...' {PRINTABLE}",
     "htps://a.example": f"scheme 'htps' is not known: did you mean 'https'? {LISTED}",
     "HTTP://a.example": f"scheme 'http' is not known: did you mean 'https'? {LISTED}",
     "imap+tls://a.example": f"scheme 'imap+tls' is not known: did you mean 'imaps'? {LISTED}",

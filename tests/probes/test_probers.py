@@ -10,7 +10,8 @@ from exporter.config.probe_allow import allowed
 from exporter.config.reader import _USES, parse
 from exporter.config.schema import Settings
 from exporter.model.probers import Prober, Setting
-from exporter.model.urls import SCHEMES, Scheme, parse_url
+from exporter.model.schemes import SCHEMES, Scheme
+from exporter.model.urls import parse_url
 from exporter.probes import PROBERS, PROBES
 
 

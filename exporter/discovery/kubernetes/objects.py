@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from exporter.model.foreign_text import printable
 from exporter.model.hosts import TargetError, join_host_port, normal_host
 from exporter.model.probers import DTLS, QUIC, WIRE
-from exporter.model.urls import SCHEMES, parse_url, url_of_host
+from exporter.model.schemes import SCHEMES
+from exporter.model.urls import parse_url, url_of_host
 from exporter.probes.kubernetes.objects import (
     RESOURCES,
     Key,

@@ -12,8 +12,8 @@ from exporter.model.errors import LeftOut, ProbeError
 from exporter.model.hosts import join_host_port
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
+from exporter.model.schemes import SCHEMES
 from exporter.model.targets import USUAL_PATIENCE, Target
-from exporter.model.urls import SCHEMES
 from exporter.net.network import Network
 from exporter.pki.client_certificate import ClientCertificate, client_leaf, load_client_certificate
 from exporter.probes.base import Endpoint, Endpoints, Trace

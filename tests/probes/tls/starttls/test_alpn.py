@@ -11,7 +11,7 @@ from socket import socket
 import pytest
 
 from exporter.demo.minter import Minted
-from exporter.model.urls import SCHEMES
+from exporter.model.schemes import SCHEMES
 from tests.probes.tls.starttls.daemons import Ports, daemon, place
 from tests.probes.tls.wire.probing import NAME, explain, leaf_of, see, shown, target, tls_server, told
 from tests.support.misbehaving import serving

@@ -15,8 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from exporter.demo.minter import Minted
 from exporter.model.probers import WIRE
+from exporter.model.schemes import SCHEMES
 from exporter.model.targets import USUAL_PATIENCE
-from exporter.model.urls import SCHEMES
 from exporter.probes.tls.handshake import VERDICT_TIMEOUT
 from tests.probes.tls.starttls import daemons
 from tests.probes.tls.starttls.test_on_the_wire import SCRIPTED
