@@ -97,9 +97,12 @@ def script(shell: str) -> str:
     Return the script for a shell.
     """
     # Later, since that module imports this one.
-    from exporter.cli.main import parser  # noqa: PLC0415
+    from exporter.cli.main import COMMANDS, parser  # noqa: PLC0415
 
     whole = parser()
+    for name, words in COMMANDS.items():
+        # Of its description a list of commands has room for the first line, which may end anywhere.
+        whole.command(name).description = words
     for action in _actions(whole):
         _complete(action)
     first = {**_FIRST, "bash": _FIRST["bash"] + "".join(_bash_list(*one) for one in _lists().items())}

@@ -15,12 +15,29 @@ from exporter.demo import endpoints
 from exporter.server.port import Port
 from exporter.yaml_lines import ConfigError
 
+DESCRIPTION = """\
+Start TLS servers in every state on this machine, and serve their metrics: expired,
+about to expire, not trusted, silent, and fine. It leaves nothing behind."""
+
+
+EXAMPLES = """\
+examples:
+  expiry-exporter demo
+      then open http://localhost:10119/ in a browser; Ctrl-C ends it
+
+  expiry-exporter demo --web.listen-address=127.0.0.1:20000
+      on another port, and for this machine only
+
+  curl 'http://localhost:10119/probe?target=expired&debug=true'
+      from another terminal: one of its targets, step by step
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     Add the flags and the help.
     """
-    parser.description = "Start TLS endpoints in every state on this machine, and serve their metrics."
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     arguments.add_server_flags(parser)
     parser.set_defaults(state_path="none", shard_index=0, shard_total=1)
 

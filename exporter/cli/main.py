@@ -61,6 +61,28 @@ examples:
 """
 
 
+SERVE_DESCRIPTION = """\
+Serve metrics to Prometheus: each scrape of /metrics probes every configured target.
+/ is a page for people, /docs/ is the manual. The same is done without a command.
+"""
+
+
+SERVE_EXAMPLES = """\
+examples:
+  expiry-exporter serve --config.file=expiry.yml
+      then let Prometheus scrape http://localhost:10119/metrics once a minute
+
+  expiry-exporter serve --config.file=expiry.yml --web.listen-address=127.0.0.1:10119
+      for this machine only, as behind a reverse proxy
+
+  expiry-exporter serve --config.file=expiry.yml --shard.index=0 --shard.total=3
+      the first of three replicas that share the targets
+
+  expiry-exporter manual install
+      with systemd, Docker or Kubernetes
+"""
+
+
 COMMANDS = {
     "serve": "serve metrics to Prometheus; this is also done without a command",
     "init": "write a configuration to begin with",
@@ -148,6 +170,7 @@ def parser(wanted: Collection[str] = COMMANDS) -> Parser:
     for name, words in COMMANDS.items():
         command = commands.add_parser(name, help=words, formatter_class=raw, allow_abbrev=False)
         if name == "serve":
+            command.description, command.epilog = SERVE_DESCRIPTION, SERVE_EXAMPLES
             arguments.add_serve_flags(command)
             arguments.add_log_flags(command)
             _keep_given(command)

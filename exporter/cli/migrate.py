@@ -32,7 +32,7 @@ flag may be repeated."""
 
 EXAMPLES = """\
 examples:
-  expiry-exporter migrate --blackbox blackbox.yml --prometheus prometheus.yml --output-file expiry.yml
+  expiry-exporter migrate --blackbox blackbox.yml --prometheus prometheus.yml > expiry.yml
       the modules, and the targets of all jobs that use one of them
 
   expiry-exporter migrate --ssl-exporter ssl_exporter.yml --prometheus prometheus.yml
@@ -42,7 +42,7 @@ examples:
       blackbox_exporter's Helm values, and what `kubectl get probes -A -o yaml` printed
 
   expiry-exporter migrate --x509 values.yaml --domains domains.yml --telegraf telegraf.conf
-      x509-certificate-exporter's Helm values (or a file with its arguments), domain_exporter, telegraf
+      x509-certificate-exporter's Helm values or arguments, domain_exporter, telegraf
 """
 
 

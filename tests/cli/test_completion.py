@@ -185,6 +185,16 @@ def test_fish_completes_a_line(home: Path) -> None:
     assert not (home / "harm").exists()
 
 
+@pytest.mark.parametrize("shell", ["fish", "zsh"])
+def test_a_command_is_described_by_its_line_of_the_help(shell: str) -> None:
+    """
+    Which is whole: the first line of its own description may end in the middle of a sentence.
+    """
+    made = script(shell)
+    for words in main.COMMANDS.values():
+        assert words.replace("'", "\\'") in made or words in made
+
+
 def test_a_missing_shell_is_all_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     """
     What the scripts pass on is no argument for people.

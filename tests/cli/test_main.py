@@ -239,6 +239,22 @@ def test_the_usage_names_the_commands(capsys: pytest.CaptureFixture[str]) -> Non
     assert "there is no command 'chek': did you mean 'check'? `expiry-exporter --help` lists all" in said
 
 
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_the_help_of_each_command_says_what_it_does_and_shows_examples(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """
+    In whole sentences, before its flags, and in lines for a terminal of 100 columns.
+    """
+    text = help_of(capsys, name)
+    before, options, _ = text.partition("\noptions:\n")
+    assert options
+    described = before.partition("\n\n")[2]
+    assert re.match("[A-Z].+[.:]", described, re.DOTALL), described
+    assert re.search(r"^examples:\n  \S", text, re.MULTILINE)
+    assert max(map(len, text.splitlines())) <= 100
+
+
 def test_the_help_of_the_manual_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     """
     In lines that a terminal has room for.
