@@ -9,13 +9,18 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic, process_time
 
 from exporter.model.errors import Outcome
 from exporter.net.file_threads import THREADS, FileThreads, Progress
 from exporter.net.pools import Job
 
-EACH = 16
-"""Waiting files for which one more thread begins: a file system that is slow answers several at a time."""
+TICK = 0.002
+"""Seconds for which files wait before more threads read them."""
+
+
+IDLE = 0.5
+"""Share of one processor that this process uses while it waits for a file system: then more threads help."""
 
 
 Timed = tuple[Outcome, float]
@@ -60,6 +65,10 @@ class Singles:
         self._waiting: deque[_Wanted] = deque()
         self._readers: set[asyncio.Task[None]] = set()
         self._woken = False
+        self._tick: asyncio.TimerHandle | None = None
+        """The next look at the files that still wait; None when none does."""
+        self._looked = 0.0, 0.0
+        """Monotonic time of the last look, and the CPU seconds of this process by then."""
 
     async def read(self, path: str, read: Callable[[Progress], Timed]) -> Timed | None:
         """
@@ -67,7 +76,7 @@ class Singles:
         """
         wanted = _Wanted(path, read, self._loop.create_future())
         self._waiting.append(wanted)
-        if not self._woken:
+        if not self._woken and (self._tick is None or not self._readers):
             # All that are asked for in this turn of the event loop share the threads.
             self._woken = True
             self._loop.call_soon(self._wake)
@@ -86,18 +95,35 @@ class Singles:
 
     def _wake(self) -> None:
         """
-        Begin as many threads as the waiting files are worth.
+        Begin a thread for the files that wait, if there is none.
         """
         self._woken = False
-        wanted = -(-len(self._waiting) // EACH)
-        for _ in range(min(wanted, THREADS - len(self._readers))):
+        if self._waiting and not self._readers:
+            self._begin(1)
+        if self._waiting and self._tick is None:
+            self._tick = self._loop.call_later(TICK, self._look_again, monotonic(), process_time())
+
+    def _look_again(self, then: float, spent: float) -> None:
+        """
+        Begin as many threads again if files wait for a slow file system, which answers several at a time.
+
+        `then` is the monotonic time of the last look, `spent` the CPU seconds of this process by then. If it
+        worked all the time since, more threads would only keep each other from it.
+        """
+        self._tick = None
+        if process_time() - spent < IDLE * (monotonic() - then):
+            self._begin(min(len(self._readers), THREADS - len(self._readers)))
+        self._wake()
+
+    def _begin(self, more: int) -> None:
+        for _ in range(more):
             task = self._loop.create_task(self._serve(_Reader()))
             self._readers.add(task)
             task.add_done_callback(self._over)
 
     def _over(self, task: "asyncio.Task[None]") -> None:
         self._readers.discard(task)
-        if self._waiting and not self._woken and not task.cancelled():
+        if not task.cancelled():
             self._wake()
 
     async def _serve(self, reader: _Reader) -> None:

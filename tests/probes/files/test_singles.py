@@ -5,15 +5,19 @@ Single files: many callers share few threads, and one that hangs hinders no othe
 import asyncio
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import pytest
 
 from exporter.model.errors import Outcome
 from exporter.model.observation import Facts
 from exporter.net import regular_files
-from exporter.net.file_threads import THREADS
-from exporter.probes.files import cache
+from exporter.net.file_threads import THREADS, FileThreads
+from exporter.net.pools import Job
+from exporter.probes.files import cache, singles
 from exporter.probes.files.cache import Files, Tolerance
 from tests.formats.samples import leaf
 from tests.support.certificates import NOW
@@ -63,6 +67,48 @@ async def test_many_are_read_by_few_threads(tmp_path: Path, monkeypatch: pytest.
     assert by_thread.keys() == set(map(str, paths))
     assert len(set().union(*by_thread.values())) <= THREADS
     assert all(len(threads) == 1 for threads in by_thread.values())
+    files.close()
+
+
+async def test_a_slow_file_system_is_read_by_many_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A faked one answers only when as many files are wanted of it as there are threads.
+    """
+    together = threading.Barrier(THREADS, timeout=60)
+
+    def read(path: str, limit: int) -> tuple[bytes, os.stat_result | None]:
+        together.wait()
+        return real(path, limit)
+
+    monkeypatch.setattr(cache, "read", read)
+    files = Files(asyncio.get_running_loop(), lambda: NOW)
+    paths = written(tmp_path, 2 * THREADS)
+    outcomes = await asyncio.gather(*(look(files, path) for path in paths))
+    assert all(isinstance(one, Facts) for one in outcomes)
+    files.close()
+
+
+async def test_one_thread_reads_while_that_is_all_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    As much CPU time passes as time: no file system is waited for.
+    """
+    begun: list[str] = []
+    begin = FileThreads.begin
+
+    def counted(self: FileThreads, work: Callable[[], Any]) -> Job[Any]:
+        begun.append("thread")
+        return begin(self, work)
+
+    monkeypatch.setattr(FileThreads, "begin", counted)
+    monkeypatch.setattr(singles, "process_time", monotonic)
+    files = Files(asyncio.get_running_loop(), lambda: NOW)
+    outcomes = await asyncio.gather(*(look(files, path) for path in written(tmp_path, 300)))
+    assert all(isinstance(one, Facts) for one in outcomes)
+    assert begun == ["thread"]
     files.close()
 
 
