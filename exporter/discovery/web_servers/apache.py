@@ -37,6 +37,10 @@ _KNOWN = re.compile(
 """Directives of certificates that name only keys, CAs, or what is seen when a server presents it."""
 
 
+_ANY = frozenset({"*", "_default_"})
+"""How `<VirtualHost>` says that it is for all addresses."""
+
+
 _VARIABLE = re.compile(r"\$\{([^}]+)\}")
 
 
@@ -93,6 +97,8 @@ class _State:
     open: list[tuple[str, bool]] = field(default_factory=list)
     """Sections that are open, in lower case, each with whether it counts."""
     host: _Host | None = None
+    proxied: Sequence[tuple[str, str]] = ()
+    """Addresses at which the PROXY protocol is spoken: it is so for all hosts, whichever of them says it."""
 
 
 def sites(path: str, reader: Reader) -> list[Site]:
@@ -110,8 +116,11 @@ def sites(path: str, reader: Reader) -> list[Site]:
     if "listen" not in state.server.directives and not reader.failed:
         words = "it has no `Listen`, so nothing is known to be presented: name the server's main file instead"
         reader.note(words, path)
-    answer = [_site(host, state) for host in [*state.hosts, state.server]]
-    others = [one for host in [*state.hosts, state.server] for one in _others(host, state)]
+    everyone = [*state.hosts, state.server]
+    saying = [one for one in everyone if one.last("remoteipproxyprotocol").lower() == "on"]
+    state.proxied = list(dict.fromkeys(_address(text) for one in saying for text in one.addresses or ["*"]))
+    answer = [_site(host, state) for host in everyone]
+    others = [one for host in everyone for one in _others(host, state)]
     return [*(one for one in answer if one.certificates or one.listens), *others]
 
 
@@ -326,10 +335,10 @@ def _site(host: _Host, state: _State) -> Site:
         given, certificates = [[managed]], _fetched(managed, state)
     if not given:
         return Site(where)
+    paths = [os.path.join(state.root, one) for one in certificates]  # noqa: PTH118
     engine = (host.last("sslengine") or server.last("sslengine")).lower()
     if engine not in {"on", "optional"}:
-        return Site(where, certificates if "sslcertificatefile" in own else ())
-    paths = [os.path.join(state.root, one) for one in certificates]  # noqa: PTH118
+        return Site(where, paths if "sslcertificatefile" in own else ())
     return Site(where, paths, names, list(_listens(host, state)))
 
 
@@ -358,16 +367,25 @@ def _fetched(name: str, state: _State) -> list[str]:
 
 def _listens(host: _Host, state: _State) -> Iterator[Listen]:
     """
-    Yield the addresses of `Listen` that belong to a virtual host; all of them to the server itself.
+    Yield the addresses of `Listen` that belong to a virtual host; to the server itself those at which no
+    virtual host has every connection.
     """
-    proxied = host.last("remoteipproxyprotocol").lower() == "on"
     opened = [_address(words[0]) for words in state.server.directives.get("listen", []) if words]
-    wanted = [_address(one) for one in host.addresses] or [("*", "")]
-    for own, port in wanted:
+    taken: set[str] = set()
+    if host is state.server:
+        hosts = [_address(one) for other in state.hosts for one in other.addresses]
+        taken = {port for address, port in hosts if address in _ANY}
+    for own, port in [_address(one) for one in host.addresses] or [("*", "")]:
         for listened, number in opened:
             if port not in {"", "*", number} or not number.isdecimal() or not 0 < int(number) < 65536:
                 continue
-            if own in {"*", "_default_"}:
+            if taken & {"", "*", number}:
+                continue
+            proxied = any(
+                at in {"", "*", number} and (address in _ANY or address == own)
+                for address, at in state.proxied
+            )
+            if own in _ANY:
                 yield Listen("https", listened, int(number), proxied, rest=True)
             elif listened in {"", "*", "0.0.0.0", "::", own}:  # noqa: S104 - read, not bound
                 yield Listen("https", own, int(number), proxied)

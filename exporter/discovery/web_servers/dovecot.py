@@ -2,6 +2,7 @@
 Dovecot: its listeners, with the certificates of all and of each `local_name`.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,10 @@ _LISTENERS: dict[tuple[str, str], tuple[str, str, int, bool]] = {
 
 
 _IMPLICIT = {"imap": "imaps", "pop3": "pop3s", "submission": "smtps", "lmtp": "tls", "sieve": "tls"}
+
+
+_LOGIN = frozenset({"imap", "imaps", "pop3", "pop3s", "sieve", "submission", "smtps"})
+"""Schemes of the services for logins. Others (LMTP, doveadm) present the same certificate for every name."""
 
 
 _CLIENT = ("ssl_client_cert", "ssl_client_cert_file")
@@ -96,9 +101,8 @@ def _own_listens(kind: str, words: Sequence[str], listens: Sequence[Listen]) -> 
     """
     if kind == "protocol" and words:
         return [one for one in listens if one.scheme in {words[0], _IMPLICIT.get(words[0])}]
-    if kind == "local" and words:
-        return [replace(one, host=words[0]) for one in listens]
-    return listens
+    logins = [one for one in listens if one.scheme in _LOGIN]
+    return [replace(one, host=words[0]) for one in logins] if kind == "local" and words else logins
 
 
 def _with_tls(root: _Section, listens: Sequence[Listen]) -> Iterator[Listen]:
@@ -125,9 +129,11 @@ def _with_certificates(
     Yield the sections that have certificates, each with the listeners at which these are presented.
     """
     if _has_certificates(section):
-        # A protocol that has its own presents no other.
-        protocols = [one for one in section.inside if one.words[0] == "protocol" and _has_certificates(one)]
-        taken = {own for one in protocols for own in _own_listens("protocol", one.words[1:], listens)}
+        # A protocol or an address that has its own presents no other.
+        others = [
+            one for one in section.inside if one.words[0] in {"protocol", "local"} and _has_certificates(one)
+        ]
+        taken = {own for one in others for own in _own_listens(one.words[0], one.words[1:], listens)}
         yield section, [one for one in listens if one not in taken]
     for one in section.inside:
         if one.words[0] in {"local_name", "local", "protocol"}:
@@ -208,4 +214,24 @@ def _listens(root: _Section, protocols: set[str], reader: Reader) -> Iterator[Li
         hosts = settings.get("address", settings.get("listen", "")).replace(",", " ").split() or everywhere
         proxied = "yes" in {settings.get("haproxy"), settings.get("inet_listener_haproxy")}
         for host in hosts if int(port) else ():
-            yield Listen(scheme, host, int(port), proxied)
+            listen = Listen(scheme, host, int(port), proxied)
+            if not proxied or _trusts(root.settings.get("haproxy_trusted_networks", ""), listen.reached_at):
+                yield listen
+            else:
+                reader.note(
+                    f"Dovecot, port {port}: haproxy_trusted_networks does not have {listen.reached_at}, so "
+                    "it would turn this host away, and is not looked at"
+                )
+
+
+def _trusts(networks: str, address: str) -> bool:
+    """
+    Return whether this address is in one of the networks; True if it is none, of which others tell.
+
+    It is ours too: to an address of this host one connects from that address, or from 127.0.0.1.
+    """
+    try:
+        own = ipaddress.ip_address("127.0.0.1" if address.startswith("127.") else address)
+        return any(own in ipaddress.ip_network(one, strict=False) for one in re.findall(r"[^\s,]+", networks))
+    except ValueError:
+        return True

@@ -276,9 +276,9 @@ def _by_choice(
 
 def _plain(name: str) -> str:
     """
-    Return a server name; nothing for a regular expression or a variable, which only the server knows.
+    Return a server name; nothing for a variable, which only the server knows.
     """
-    return "" if name.startswith("~") or "$" in name else name
+    return "" if "$" in name and not name.startswith("~") else name
 
 
 def _certificates(

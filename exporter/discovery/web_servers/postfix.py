@@ -225,9 +225,10 @@ def _listens(
     if not 0 < port < 65536:
         reader.note(f"the port {name} is not known", master, service.line)
         return
+    server = "postscreen" if service.screened else "smtpd"
+    proxied = _value(f"{server}_upstream_proxy_protocol", settings) == "haproxy"
     hosts = [host.strip("[]")] if host else _split(_value("inet_interfaces", settings))
     scheme = "smtps" if wrapped else "submission" if port == 587 else "smtp"
     for one in hosts:
-        yield Listen(
-            scheme, {"all": "", "loopback-only": "127.0.0.1", "localhost": "127.0.0.1"}.get(one, one), port
-        )
+        address = {"all": "", "loopback-only": "127.0.0.1", "localhost": "127.0.0.1"}.get(one, one)
+        yield Listen(scheme, address, port, proxied)

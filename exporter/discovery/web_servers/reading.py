@@ -5,6 +5,7 @@ The base of the readers of all servers: it reads files within bounds, and makes 
 import glob
 import ipaddress
 import os
+import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain as chained
@@ -37,6 +38,10 @@ DEPTH_LIMIT = 20
 
 EXPANDED_LIMIT = 500_000
 """Lines that the snippets and macros of one run may make: a few that use each other make any number."""
+
+
+MOST_REPEATED = 3
+"""Repetitions in a regular expression that is tried: with each more, it may take 250 times as long."""
 
 
 NOTES_LIMIT = 500
@@ -101,8 +106,8 @@ class Site:
     names: Sequence[str] = ()
     """
     As configured. Those that are no host name are passed over; if none is left, one of the certificates' is
-    used. With `*.example.com` it has to fit that, and with `!www.example.com` not to be that; with `*` or an
-    empty one it is any.
+    used. With `*.example.com`, `www.example.*` or `~` and a regular expression it has to fit that, and with
+    `!www.example.com` not to be that; with `*` or an empty one it is any.
     """
     listens: Sequence[Listen] = ()
     kind: str = "certificate"
@@ -262,9 +267,28 @@ def certificate_names(leaves: Sequence[Certificate]) -> list[str]:
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:
     """
-    Return whether the wildcards select a name. All servers let them stand for one label at least.
+    Return whether the patterns select a name. All servers let a wildcard stand for one label at least.
     """
-    return f"*.{name.partition('.')[2]}" in patterns and f"!{name}" not in patterns
+    if f"!{name}" in patterns:
+        return False
+    return f"*.{name.partition('.')[2]}" in patterns or any(
+        name.startswith(one[:-1]) if one.endswith(".*") else one[:1] == "~" and _matches(one[1:], name)
+        for one in patterns
+    )
+
+
+def _matches(expression: str, name: str) -> bool:
+    """
+    Return whether a regular expression of a server selects a name; False if it is not understood, or may
+    take for ever.
+    """
+    if re.search(r"\)[*+{]", expression) or len(re.findall(r"[*+{]", expression)) > MOST_REPEATED:
+        return False
+    try:
+        # Groups that have a name are written so in PCRE too.
+        return re.search(re.sub(r"\(\?<(?=\w)", "(?P<", expression), name, re.IGNORECASE) is not None
+    except re.error:
+        return False
 
 
 def found(sites: Sequence[Site], reader: Reader) -> Iterator[Found]:
@@ -327,15 +351,18 @@ def _wires(
     names = [name for name in map(host_name, site.names) if name]
     if not names and listens:
         leaves = [leaf for path in site.certificates for leaf in reader.leaves(path)]
-        patterns = [] if {"", "_", "*"} & set(site.names) else [one for one in site.names if one[:1] in "*!"]
+        patterns = [one for one in site.names if one[:1] in "*!~" or one.endswith(".*")]
+        if {"", "_", "*"} & set(site.names):
+            patterns = []
         presented = [name for leaf in leaves for name in leaf.dns_names]
         # Below a wildcard none that has a site of its own.
         below = (one for one in below_wildcards(presented) if one not in configured)
         candidates = chained(certificate_names(leaves), below)
         names = list(islice((one for one in candidates if not patterns or _fits(one, patterns)), 1))
         if not names:
+            kind = "pattern" if any(one.startswith("~") for one in patterns) else "wildcard"
             why = (
-                f"{', '.join(patterns)} is a wildcard, and its certificate has no name that fits it"
+                f"{', '.join(patterns)} is a {kind}, and its certificate has no name that fits it"
                 if patterns
                 else "it has no name that can be asked for, nor has its certificate, or that can't be read"
             )

@@ -455,11 +455,8 @@ service stats {
 imaps://127.0.0.1:993 pair.example both
 tls://127.0.0.1:PORT-1 pair.example both
 imaps://127.0.0.1:993 a.example
-tls://127.0.0.1:PORT-1 a.example
 imaps://127.0.0.1:993 b.example
 imaps://127.0.0.1:993 mail.b.example
-tls://127.0.0.1:PORT-1 b.example
-tls://127.0.0.1:PORT-1 mail.b.example
 imaps://192.0.2.7:993 m.example
 """,
         "rsa ecdsa a b m client",
