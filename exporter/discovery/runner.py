@@ -223,7 +223,11 @@ class Discovery:
     async def saved(self) -> tuple[Saved, ...]:
         """
         Return the lists for the state file, and how far the runs came that are under way.
+
+        It is asked for this before a scrape is answered: what takes time waits for the answer.
         """
+        if any(feed.so_far is not None for feed in self.feeds.values()):
+            await self._network.calm.wait()
         lists = [
             (identity, feed.succeeded_at or 0.0, feed.text)
             for identity, feed in self.feeds.items()

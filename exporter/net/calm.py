@@ -19,8 +19,12 @@ GIVE_WAY = 1.0
 """Seconds that a piece of work waits for a scrape to be over, at most: one may follow another."""
 
 
-STEP = 0.005
-"""Seconds between two looks of a thread whether the scrape is over."""
+SLICE = 0.001
+"""Seconds for which a thread works after it has waited for so long."""
+
+
+REST = 0.1
+"""Seconds that it waits for the scrape to be over, at most, before each slice of its work."""
 
 
 class Calm:
@@ -28,15 +32,21 @@ class Calm:
     Work that must not wait: how much of it is under way, and waiting until none is.
     """
 
-    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[threading.Event, float], object] = threading.Event.wait,
+    ) -> None:
         """
-        `sleep` is for threads.
+        `clock` and `wait` are for threads.
         """
         self.patience = GIVE_WAY
-        self._sleep = sleep
+        self._clock, self._wait = clock, wait
         self._under_way = 0
         self._over = asyncio.Event()
         self._over.set()
+        self._quiet = threading.Event()
+        """The same for threads."""
 
     @contextlib.contextmanager
     def disturbed(self) -> Iterator[None]:
@@ -45,12 +55,14 @@ class Calm:
         """
         self._under_way += 1
         self._over.clear()
+        self._quiet.clear()
         try:
             yield
         finally:
             self._under_way -= 1
             if not self._under_way:
                 self._over.set()
+                self._quiet.set()
 
     async def wait(self) -> None:
         """
@@ -65,13 +77,14 @@ class Calm:
         """
         Yield these items in a thread, for work of which each takes less than a millisecond.
 
-        Between them it waits while anything must not wait, but for `patience` seconds in all.
+        While anything must not wait, it has a hundredth of the time: a scrape may last for a minute, and the
+        next one follow at once.
         """
-        left = self.patience
+        until = 0.0
         for one in items:
-            while self._under_way and left > 0:
-                self._sleep(STEP)
-                left -= STEP
+            if self._under_way and self._clock() >= until:
+                self._wait(self._quiet, REST)
+                until = self._clock() + SLICE
             yield one
 
 

@@ -460,6 +460,24 @@ async def test_a_run_that_is_stopped_goes_on_where_it_was(fake: FakeSource) -> N
     network.close()
 
 
+async def test_how_far_a_run_came_is_kept_when_the_scrape_is_over(fake: FakeSource) -> None:
+    """
+    A save begins before the scrape is answered. Of ten thousand names it would hold that up.
+    """
+    fake.reached, fake.wait = [], True
+    network = Network(asyncio.get_running_loop())
+    network.calm.patience = 3600.0
+    async with running(config(ONE), network) as runner:
+        await until(lambda: fake.runs == 1)
+        with network.calm.disturbed():
+            saving = asyncio.ensure_future(runner.saved())
+            await asyncio.sleep(0.05)
+            assert not saving.done()
+            fake.reached.append("a")
+        ((_, _, text),) = await saving
+    assert json.loads(text)[1] == ["a"]
+
+
 async def test_names_without_an_address_are_looked_up_again(
     fake: FakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from exporter.net.calm import GIVE_WAY, STEP, Calm, Rests
+from exporter.net.calm import REST, SLICE, Calm, Rests
 
 WORK, SHARE = 0.001, 4.0
 
@@ -36,28 +36,52 @@ class Time:
         self.now += seconds
 
 
-@pytest.mark.parametrize(("scrape", "slept"), [(0, 0.0), (7, 7 * STEP), (10**6, GIVE_WAY)])
-def test_a_thread_waits_between_its_items_while_a_scrape_is_under_way(scrape: int, slept: float) -> None:
-    """
-    Not for ever: scrapes may follow each other. `scrape`: steps until it is over.
-    """
-    steps = 0
+ITEMS = 10_000
 
-    def sleep(_: float) -> None:
-        nonlocal steps
-        steps += 1
-        if steps == scrape:
+
+@pytest.mark.parametrize(("rests", "waited"), [(0, 0), (7, 7), (10**6, ITEMS / 5)])
+def test_a_thread_waits_between_its_items_while_a_scrape_is_under_way(rests: int, waited: int) -> None:
+    """
+    It works for a hundredth of the time, so that it comes to its end though scrapes follow each other.
+    `rests`: how many it takes until they are over; each item takes a fifth of a slice.
+    """
+    time = Time()
+
+    def wait(_: threading.Event, seconds: float) -> None:
+        time.sleep(seconds)
+        if len(time.slept) == rests:
             scraping.close()
 
-    async def work() -> list[int]:
-        calm = Calm(sleep)
-        if scrape:
+    async def work() -> None:
+        calm = Calm(time, wait)
+        if rests:
             scraping.enter_context(calm.disturbed())
-        return list(calm.gently(range(100)))
+        for _ in calm.gently(range(ITEMS)):
+            time.now += SLICE / 5
 
     with contextlib.ExitStack() as scraping:
-        assert asyncio.run(work()) == list(range(100))
-    assert steps * STEP == pytest.approx(slept)
+        asyncio.run(work())
+    assert time.slept == pytest.approx([REST] * len(time.slept))
+    assert len(time.slept) == pytest.approx(waited, rel=0.2)
+
+
+def test_a_thread_goes_on_at_once_when_the_scrape_is_over() -> None:
+    """
+    It is woken up: to look whether it is over takes from the same processor.
+    """
+    done: list[int] = []
+
+    async def work() -> None:
+        calm = Calm()
+        thread = threading.Thread(target=lambda: done.extend(calm.gently([1])))
+        with calm.disturbed():
+            thread.start()
+            thread.join(REST / 10)
+            assert done == []
+        thread.join()
+        assert done == [1]
+
+    asyncio.run(work())
 
 
 def rests_of(work: int, threaded: bool) -> list[float]:
