@@ -154,5 +154,7 @@ class Source:
     True: a run asks nobody else, or spares them itself. So the next one is after the usual pause, however
     long it has failed.
     """
+    by_place: bool = False
+    """True: what it remembers is by place, so of other settings too it is right where both have a place."""
     history: bool = False
     """True: its names are of the past too, so one that has no address any more is no target any more."""

@@ -380,4 +380,4 @@ def _hosts(names: Iterable[str], passed: dict[str, list[str]]) -> dict[str, str]
     return hosts
 
 
-SOURCE = Source("certificate_transparency", INTERVAL, run, _issuances, history=True)
+SOURCE = Source("certificate_transparency", INTERVAL, run, _issuances, by_place=True, history=True)

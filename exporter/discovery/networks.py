@@ -10,7 +10,7 @@ import ipaddress
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.config.sources import NetworksSource, merged
@@ -25,6 +25,10 @@ INTERVAL = 300.0
 
 ROUND = 86400.0
 """Seconds from the begin of one round over all addresses to that of the next."""
+
+
+OTHERS_LIMIT = 10
+"""Rounds over other networks that are remembered: more changes a day try some places again."""
 
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -61,16 +65,41 @@ class Plan:
         Return the place at this position of the spread order, in which each occurs once.
         """
         size = self.size
-        step = max(1, int(size * _GOLDEN))
-        while math.gcd(step, size) != 1:
-            step += 1
-        address, port = divmod((position * step + size // 3) % size, len(self.ports))
+        address, port = divmod((position * self._step + size // 3) % size, len(self.ports))
         for first, count, version in self.networks:
             if address < count:
                 kind = ipaddress.IPv4Address if version == 4 else ipaddress.IPv6Address
                 return Place(str(kind(first + address)), self.ports[port])
             address -= count
         raise IndexError(position)
+
+    def position_of(self, address: str, port: int) -> int | None:
+        """
+        Return the position of a place in this order; None if it is not one of these.
+        """
+        ip, before = ipaddress.ip_address(address), 0
+        for first, count, version in self.networks:
+            if version == ip.version and 0 <= int(ip) - first < count and port in self.ports:
+                number = (before + int(ip) - first) * len(self.ports) + self.ports.index(port)
+                return (number - self.size // 3) * pow(self._step, -1, self.size) % self.size
+            before += count
+        return None
+
+    def has(self, key: str) -> bool:
+        """
+        Return whether `ADDRESS PORT` is one of these places. Raises ValueError for what is none.
+        """
+        return self.position_of(*_place_of(key)) is not None
+
+    @property
+    def _step(self) -> int:
+        """
+        How far two places that follow each other are apart, so that each has its turn.
+        """
+        step = max(1, int(self.size * _GOLDEN))
+        while math.gcd(step, self.size) != 1:
+            step += 1
+        return step
 
     def network_of(self, address: str) -> str:
         """
@@ -106,29 +135,66 @@ class _Round:
     position: int
     speaks: dict[str, int]
     """By `address port` of what spoke TLS, how many more tries may fail until it is no target any more."""
+    others: list[tuple[Plan, float, int]] = field(default_factory=list)
+    """Rounds over other networks or ports before a change of these: when each began, and how far it came."""
+
+    def was_tried(self, place: Place) -> bool:
+        """
+        Return whether one of the other rounds came to this place.
+        """
+        return any(
+            (position := plan.position_of(place.address, place.port)) is not None and position < reached
+            for plan, _, reached in self.others
+        )
 
 
 def _remembered(value: Any, plan: Plan, now: float) -> _Round:
     """
     Return the round that was remembered, or a new one when a day has passed or the networks are others.
     """
-    match value:
-        case {
-            "plan": plan.identity,
-            "began": int() | float() as began,
-            "position": int() as position,
-            "speaks": dict() as speaks,
-        }:
-            known = {one: left for one, left in speaks.items() if type(left) is int and len(one.split()) == 2}
-            if position >= plan.size and not 0 <= now - began < ROUND:
-                return _Round(now, 0, known)
-            return _Round(began, max(0, position), known)
-    return _Round(now, 0, {})
+    try:
+        began, position = float(value["began"]), max(0, int(value["position"]))
+        known = {
+            str(one): left
+            for one, left in value["speaks"].items()
+            if type(left) is int and (value["plan"] == plan.identity or plan.has(one))
+        }
+        others = [_other(*one) for one in value.get("others", ())]
+        if value["plan"] != plan.identity and "networks" in value:
+            others.append(_other(value["networks"], value["ports"], began, position))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return _Round(now, 0, {})
+    others = [one for one in others if 0 <= now - one[1] < ROUND][-OTHERS_LIMIT:]
+    if value["plan"] != plan.identity:
+        return _Round(now, 0, known, others)
+    if position >= plan.size and not 0 <= now - began < ROUND:
+        return _Round(now, 0, known)
+    return _Round(began, position, known, others)
+
+
+def _other(networks: Any, ports: Any, began: Any, position: Any) -> tuple[Plan, float, int]:
+    """
+    Return a round over other networks as it was remembered. Raises TypeError and ValueError.
+    """
+    ranges = tuple((int(first), int(count), int(version)) for first, count, version in networks)
+    return Plan(ranges, tuple(map(int, ports)), ()), float(began), int(position)
+
+
+def _place_of(key: str) -> tuple[str, int]:
+    address, _, port = key.partition(" ")
+    return address, int(port)
 
 
 def _to_remember(plan: Plan, known: _Round) -> dict[str, Any]:
-    speaking = {one: left for one, left in sorted(known.speaks.items()) if left}
-    return {"plan": plan.identity, "began": known.began, "position": known.position, "speaks": speaking}
+    return {
+        "plan": plan.identity,
+        "began": known.began,
+        "position": known.position,
+        "speaks": {one: left for one, left in sorted(known.speaks.items()) if left},
+        "networks": plan.networks,
+        "ports": plan.ports,
+        "others": [[one.networks, one.ports, *when] for one, *when in known.others],
+    }
 
 
 async def run(settings: NetworksSource, context: Context) -> Listing:
@@ -136,26 +202,35 @@ async def run(settings: NetworksSource, context: Context) -> Listing:
     Try the next places of the round, and return a target for each that spoke TLS in one of its last tries.
     """
     plan = planned(settings.cidr, settings.ports)
-    known = _remembered(context.remembered, plan, context.now)
+    known = await in_thread(lambda: _remembered(context.remembered, plan, context.now))
     last = min(plan.size, known.position + max(1, int(RUN * settings.rate)))
     begin = known.position
+
+    def to_try() -> list[tuple[int, Place]]:
+        positions = context.network.calm.gently(range(begin, last))
+        return [
+            (position, place)
+            for position, place in ((one, plan.at(one)) for one in positions)
+            if context.wanted(Found(place.url, "")) and not known.was_tried(place)
+        ]
+
+    due = await in_thread(to_try)
     # Each is counted when its try begins: a stop in the middle leaves none to be tried twice.
     context.so_far(lambda: _to_remember(plan, known))
 
     def tell(done: int) -> None:
-        if done % 50 == 0 or begin + done == plan.size:
+        if done % 50 == 0 or done == len(due):
             context.progress(f"networks: {begin + done:,} of {plan.size:,} places are tried")
 
     def places() -> Iterator[Place]:
-        for position in range(begin, last):
+        for position, place in due:
             known.position = position + 1
-            place = plan.at(position)
-            if context.wanted(Found(place.url, "")):
-                yield place
+            yield place
 
     async for place, speaks in tried(context.network, places(), settings.rate, tell):
         key = f"{place.address} {place.port}"
         known.speaks[key] = lives(known.speaks.get(key, 0), speaks=speaks)
+    known.position = last
     notes = []
     if last < plan.size:
         notes.append(f"{last:,} of {plan.size:,} places are tried; the next run goes on from there")
@@ -170,9 +245,9 @@ async def run(settings: NetworksSource, context: Context) -> Listing:
 
 
 def _found(plan: Plan, spoke: str) -> Found:
-    address, _, port = spoke.partition(" ")
-    place = Place(address, int(port))
+    address, port = _place_of(spoke)
+    place = Place(address, port)
     return Found(place.url, f"port {port} of {address} in the network {plan.network_of(address)} speaks TLS")
 
 
-SOURCE = Source("networks", INTERVAL, run)
+SOURCE = Source("networks", INTERVAL, run, by_place=True)

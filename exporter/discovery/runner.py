@@ -15,15 +15,12 @@ from itertools import chain
 from typing import Any
 
 from exporter.config.settings import Config
-from exporter.config.sources import SourceEntry
 from exporter.discovery import MODULES, source
 from exporter.discovery.base import NOTHING, Context, Listing, SourceError
-from exporter.discovery.feed import Feed
+from exporter.discovery.feed import UNDER_WAY, Feed, identified, issued, replaced
 from exporter.discovery.lists import (
     Kept,
-    chosen,
     excluding,
-    from_text,
     same_objects,
     settled,
     to_text,
@@ -78,10 +75,6 @@ NOTES = 5
 
 Saved = tuple[str, float, str]
 """A list in the state: identity of its source, when that could last be read, and the list as JSON."""
-
-
-UNDER_WAY = " under way"
-"""Follows the identity in the state of how far a run came that is under way."""
 
 
 class Discovery:
@@ -155,20 +148,14 @@ class Discovery:
         """
         Return the sources of a configuration by identity, each with the targets of the list that it has.
         """
+        entries = identified(config.discover)
+        others = replaced(entries, before)
         feeds: dict[str, tuple[Feed, Kept, Made]] = {}
-        for entry in config.discover:
-            number = sum(1 for feed, _, _ in feeds.values() if feed.entry.identity == entry.identity)
-            # Those that look at the same place, each with other settings, are told apart by their order.
-            identity = f"{entry.identity}#{number}" if number else entry.identity
-            old = before.get(identity)
+        for identity, entry in entries.items():
+            old = before.get(identity) or before.get(others.get(identity, ""))
             feed = Feed(entry, config) if old is None or old.entry != entry else old
             if old is not None and feed is not old:
-                if _choice(old.entry) == _choice(entry):
-                    # Before its list: a run may bring both meanwhile, and a newer list is only listed again.
-                    feed.remembered = old.remembered
-                feed.kept, feed.text = _chosen(old.kept, entry), old.text
-                feed.issuances = old.issuances
-                feed.success, feed.succeeded_at, feed.told = old.success, old.succeeded_at, old.told
+                feed.follow(old)
             same = old is feed and _settings(old.config) == _settings(config)
             kept = feed.kept
             feeds[identity] = feed, kept, feed.made if same else made(kept.found, entry, config)
@@ -184,11 +171,10 @@ class Discovery:
             feed.config = config
             feed.made = targets if same else made(feed.kept.found, feed.entry, config)
         for identity, feed in before.items():
-            new = self.feeds.get(identity)
-            if new is not feed:
+            if self.feeds.get(identity) is not feed:
                 feed.stop()
-            if new is not None and feed.so_far is not None and _choice(new.entry) == _choice(feed.entry):
-                new.remembered = feed.so_far()
+        for feed in self.feeds.values():
+            feed.go_on()
         self._take_over(joined(config, self._lists()))
         if self._started:
             self.start()
@@ -197,27 +183,20 @@ class Discovery:
         """
         Take up the lists from before a restart, where there are no newer ones.
         """
-        for identity, (at, text) in saved.items():
-            feed = self.feeds.get(identity)
-            if feed is None or feed.text:
-                continue
-            try:
-                kept, remembered = from_text(text)
-            except ValueError as error:
-                logger.warning(
-                    "the last list of a source is damaged: its targets come back when it is read",
-                    extra=fields(source=feed.name, cause=str(error)),
-                )
-                continue
-            # With other patterns than those of the list, the source must say all of it again.
-            if isinstance(remembered, list) and remembered[:1] == [_choice(feed.entry)]:
-                feed.remembered = remembered[-1]
-                feed.issuances = _issuances(feed.entry, feed.remembered)
-            feed.kept, feed.text, feed.succeeded_at = _chosen(kept, feed.entry), text, at
-            feed.made = made(feed.kept.found, feed.entry, feed.config)
+        entries = {identity: feed.entry for identity, feed in self.feeds.items()}
+        others = replaced(entries, [one for one in saved if not one.endswith(UNDER_WAY)])
         for identity, feed in self.feeds.items():
+            place = others.get(identity, identity)
+            if place in saved and not feed.text:
+                try:
+                    feed.restore(*saved[place], elsewhere=place != identity)
+                except ValueError as error:
+                    logger.warning(
+                        "the last list of a source is damaged: its targets come back when it is read",
+                        extra=fields(source=feed.name, cause=str(error)),
+                    )
             if feed.so_far is None and feed.success is None:
-                _go_on(feed, saved.get(identity + UNDER_WAY, (0.0, ""))[1])
+                feed.restore_run(saved.get(place + UNDER_WAY, (0.0, ""))[1])
         self._take_over(joined(self.config, self._lists()))
 
     async def saved(self) -> tuple[Saved, ...]:
@@ -234,7 +213,7 @@ class Discovery:
             if feed.text
         ]
         reached = [
-            (identity + UNDER_WAY, [_choice(feed.entry), feed.so_far()])
+            (identity + UNDER_WAY, [feed.choice, feed.so_far()])
             for identity, feed in self.feeds.items()
             if feed.so_far is not None
         ]
@@ -368,19 +347,21 @@ class Discovery:
             # The name servers know no more than before: ten thousand targets are not made into a text for it.
             return
         began, calm = self._network.monotonic(), self._network.calm
+        # What was found elsewhere, before a reload, is no loss.
+        had = Kept() if feed.elsewhere and not heard else before
 
         def work() -> tuple[Kept, Made, str, tuple[Issuance, ...]]:
             listed = same_objects(before, calm.gently(listing.found))
             listed = wanted(listed, entry.include, entry.exclude)
-            kept = settled(before, listed, entry.limit, now, names, counts=not heard)
+            kept = settled(had, listed, entry.limit, now, names, counts=not heard)
             if unchanged:
                 # Those above the limit were not listed again.
                 kept = replace(kept, above=kept.above + before.above)
             return (
                 kept,
                 made(calm.gently(kept.found), entry, config, feed.made),
-                to_text(kept, [_choice(entry), remembered]),
-                _issuances(entry, remembered),
+                to_text(kept, [feed.choice, remembered]),
+                issued(entry, remembered),
             )
 
         kept, targets, text, issuances = await self._pool.run(work)
@@ -390,7 +371,9 @@ class Discovery:
             targets = await self._pool.run(partial(made, calm.gently(kept.found), entry, config))
         changed = _told(targets) != _told(feed.made) or issuances != feed.issuances
         feed.issuances = issuances
-        feed.kept, feed.made, feed.remembered, feed.text = kept, targets, remembered, text
+        feed.elsewhere = feed.elsewhere and bool(heard)
+        feed.kept, feed.made, feed.remembered = kept, targets, remembered
+        feed.text = "" if feed.elsewhere else text
         if not heard:
             feed.taken_at = now
         if not unchanged:
@@ -440,20 +423,6 @@ class Discovery:
         self._on_change()
 
 
-def _go_on(feed: Feed, text: str) -> None:
-    """
-    Have the first run of a source go on from how far one came before a restart, if the state says so.
-    """
-    try:
-        choice, reached = json.loads(text)
-    except (ValueError, TypeError, RecursionError):
-        return
-    # With other patterns, it would miss what they excluded.
-    if choice == _choice(feed.entry):
-        feed.remembered, feed.so_far = reached, lambda: reached
-        feed.issuances = _issuances(feed.entry, reached)
-
-
 def _told(given: Made) -> list[tuple[Target, str]]:
     """
     Return the targets, each with where it was found: a target is the same wherever that was.
@@ -466,22 +435,3 @@ def _settings(config: Config) -> tuple[Any, ...]:
     Return what of a configuration shapes the targets that are found.
     """
     return config.policies, config.matches, config.by_kind, config.defaults, config.acme, config.directory
-
-
-def _issuances(entry: SourceEntry, remembered: Any) -> tuple[Issuance, ...]:
-    """
-    Return the certificates that a source knows to be issued, by what it remembers.
-    """
-    try:
-        return source(entry.source).issuances(remembered)
-    except (KeyError, ImportError):
-        # It can't be used: its run says so.
-        return ()
-
-
-def _chosen(kept: Kept, entry: SourceEntry) -> Kept:
-    return chosen(kept, entry.include, entry.exclude, entry.limit)
-
-
-def _choice(entry: SourceEntry) -> list[Any]:
-    return [entry.include, entry.exclude, entry.limit]

@@ -243,4 +243,4 @@ def _found(settings: ZoneSource, tries: Iterable[tuple[str, list[int]]]) -> Iter
             yield Found(Place("", int(port), name).url, why)
 
 
-SOURCE = Source("zone", INTERVAL, run)
+SOURCE = Source("zone", INTERVAL, run, by_place=True)

@@ -172,6 +172,46 @@ def test_a_round_goes_on_where_the_last_run_ended(monkeypatch: pytest.MonkeyPatc
         assert run(settings, other)[0].remember["position"] == 10
 
 
+def test_what_was_tried_today_is_not_tried_again_in_other_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Only what is new, and what the round before did not come to. What spoke TLS stays, where it is named
+    still. What is tried is a fake.
+    """
+    asked: list[str] = []
+
+    async def fake(_: Network, place: Place) -> bool:
+        asked.append(f"{place.address} {place.port}")
+        return place.address in {"127.0.0.3", "127.0.0.9"}
+
+    def tried_in(
+        cidr: str, ports: list[int], remembered: object, now: float = NOW
+    ) -> tuple[set[str], Listing]:
+        asked.clear()
+        settings = NetworksSource(cidr=cidr.split(), ports=ports, rate=1000)
+        listing, _ = run(settings, json.loads(json.dumps(remembered)), now)
+        return set(asked), listing
+
+    def addresses(last: range, port: int) -> set[str]:
+        return {f"127.0.0.{number} {port}" for number in last}
+
+    monkeypatch.setattr(trying, "speaks_tls", fake)
+    monkeypatch.setattr("exporter.discovery.networks.RUN", 0.01)
+    first, listing = tried_in("127.0.0.0/28", [1], None)
+    assert len(first) == 10
+    monkeypatch.setattr("exporter.discovery.networks.RUN", 600.0)
+    # A network and a port more.
+    second, listing = tried_in("127.0.0.0/28 127.0.0.32/30", [1, 2], listing.remember, NOW + 60)
+    everywhere = {*range(1, 15), 33, 34}
+    assert second == {f"127.0.0.{one} {port}" for one in everywhere for port in (1, 2)} - first
+    assert len(listing.found) == 4
+    # Both are taken out again, and the first half of the first network too.
+    third, listing = tried_in("127.0.0.8/29", [2], listing.remember, NOW + 120)
+    assert third == set()
+    assert [one.url for one in listing.found] == ["tls://127.0.0.9:2"]
+    # A day later all of it is tried.
+    assert tried_in("127.0.0.8/29", [2], listing.remember, NOW + 120 + ROUND)[0] == addresses(range(9, 15), 2)
+
+
 def test_another_rate_begins_no_new_round() -> None:
     """
     Nor does a confirmation: after a reload with it no address is tried again. Other ports do.
@@ -197,11 +237,13 @@ def test_another_rate_begins_no_new_round() -> None:
 )
 def test_each_place_once(cidr: list[str], count: int, missing: list[str]) -> None:
     """
-    Without the network's own and the broadcast address, in an order that is spread.
+    Without the network's own and the broadcast address, in an order that is spread, and can be read back.
     """
     plan = planned(cidr, [443, 636, 443])
     places = [plan.at(position) for position in range(plan.size)]
     assert len(set(places)) == len(places) == 2 * count
+    assert [plan.position_of(one.address, one.port) for one in places] == list(range(plan.size))
+    assert plan.position_of("192.0.2.1", 443) is plan.position_of(places[0].address, 80) is None
     assert not {place.address for place in places} & set(missing)
     if count > 2:
         assert places[0].address.rsplit(".", 1) != places[1].address.rsplit(".", 1)

@@ -478,6 +478,46 @@ async def test_how_far_a_run_came_is_kept_when_the_scrape_is_over(fake: FakeSour
     assert json.loads(text)[1] == ["a"]
 
 
+@pytest.mark.parametrize("restarted", [True, False])
+@pytest.mark.parametrize("by_place", [True, False])
+async def test_a_source_that_looks_elsewhere_keeps_its_targets_until_it_was_read(
+    fake: FakeSource, restarted: bool, by_place: bool
+) -> None:
+    """
+    By a change of its paths, say. Then it has its own alone; what it lost by the change is not kept.
+    """
+    fake.module.SOURCE = replace(fake.module.SOURCE, by_place=by_place)  # type: ignore[attr-defined]
+    fake.answer = Listing(found("https://a", "https://b", "https://c").found, remember="places")
+    changed = config("discover: [{files: a.json}, {files: [b.json, c.json]}]")
+    async with running(config("discover: [{files: a.json}, {files: b.json}]")) as runner:
+        await until(lambda: not runner.pending)
+        fake.answer = SourceError("down")
+        runs = fake.runs
+        if restarted:
+            saved = {identity: (at, text) for identity, at, text in await runner.saved()}
+            network = Network(asyncio.get_running_loop())
+            runner = Discovery(network)  # noqa: PLW2901 - the one after the restart
+            runner.configure(changed)
+            runner.restore(saved)
+            runner.start()
+        else:
+            await runner.reconfigure(changed)
+        _, feed = runner.feeds.values()
+        assert names(runner) == ["https://a", "https://b", "https://c"]
+        assert runner.incomplete
+        await until(lambda: feed.success is False and fake.runs > runs + 2)
+        assert len(feed.made.targets) == 3
+        assert len(await runner.saved()) == 1
+        assert (None in {one.remembered for one in fake.contexts[runs:]}) is not by_place
+        fake.answer = found("https://a")
+        await until(lambda: feed.success is True)
+        assert [one.name for one in feed.made.targets] == ["https://a"]
+        assert not feed.kept.missing
+        if restarted:
+            await runner.close()
+            network.close()
+
+
 async def test_names_without_an_address_are_looked_up_again(
     fake: FakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

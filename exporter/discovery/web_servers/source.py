@@ -215,4 +215,4 @@ def _server(path: str, reader: Reader) -> str | None:
     return next((one for one, (_, _, fits) in _READERS.items() if text and fits.search(text)), None)
 
 
-SOURCE = Source("web_servers", INTERVAL, run, steady=True)
+SOURCE = Source("web_servers", INTERVAL, run, steady=True, by_place=True)
