@@ -33,6 +33,17 @@ HAProxy, which pass it on to the Service, and of Traefik.
 """
 
 
+CERTIFIED = (
+    *("alb.ingress.kubernetes.io/certificate-arn", "appgw.ingress.kubernetes.io/appgw-ssl-certificate"),
+    *("networking.gke.io/managed-certificates", "ingress.gcp.kubernetes.io/pre-shared-cert"),
+)
+"""Annotations that name a certificate which a cloud's load balancer presents, for all rules of an Ingress."""
+
+
+LISTENS = "alb.ingress.kubernetes.io/listen-ports"
+"""The annotation with the ports of AWS's load balancer: `[{"HTTP": 80}, {"HTTPS": 443}]`."""
+
+
 ANNOTATION = "expiry-exporter/targets"
 """The annotation of a Service that names what of it speaks TLS."""
 
@@ -178,9 +189,19 @@ def _of_ingress(obj: dict[str, Any]) -> Iterator[Place]:
             for one in fitting if fitting and (not host or is_wildcard(host)) else [host]:
                 served.add(one.lower())
                 yield place(one, 443, web=True, secret=secret)
-    annotations = mapping(mapping(obj, "metadata"), "annotations")
-    if any(key.endswith(SERVED_WITH_TLS) and value == "true" for key, value in annotations.items()):
-        yield from (place(host, 443, web=True) for host in rules if host not in served)
+    ports = _ports_with_tls(mapping(mapping(obj, "metadata"), "annotations"))
+    yield from (place(host, port, web=True) for host in rules if host not in served for port in ports)
+
+
+def _ports_with_tls(annotations: Mapping[str, Any]) -> list[int]:
+    """
+    Return the ports at which all rules of an Ingress are served with TLS by its annotations.
+    """
+    said = re.findall(r'"HTTPS" *: *([0-9]{1,5})', _text(annotations, LISTENS))
+    if ports := [int(one) for one in said if 0 < int(one) < 65536]:
+        return ports
+    passed = any(key.endswith(SERVED_WITH_TLS) and value == "true" for key, value in annotations.items())
+    return [443] if passed or any(_text(annotations, one) for one in CERTIFIED) else []
 
 
 def _is_below(host: str, wildcard: str) -> bool:

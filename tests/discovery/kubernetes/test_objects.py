@@ -95,13 +95,22 @@ def test_hosts_of_an_ingress() -> None:
         ("traefik.ingress.kubernetes.io/router.tls", "true", ["b.org"]),
         ("haproxy.org/ssl-passthrough", "false", []),
         ("nginx.ingress.kubernetes.io/ssl-redirect", "true", []),
+        ("alb.ingress.kubernetes.io/certificate-arn", "arn:aws:acm:eu-west-1:1:certificate/1", ["b.org"]),
+        ("alb.ingress.kubernetes.io/listen-ports", '[{"HTTP": 80}, {"HTTPS":443}]', ["b.org"]),
+        ("alb.ingress.kubernetes.io/listen-ports", '[{"HTTPS": 8443}]', ["b.org:8443"]),
+        ("alb.ingress.kubernetes.io/listen-ports", '[{"HTTP": 80}]', []),
+        ("alb.ingress.kubernetes.io/listen-ports", '[{"HTTPS": 70000}]', []),
+        ("networking.gke.io/managed-certificates", "web, shop", ["b.org"]),
+        ("ingress.gcp.kubernetes.io/pre-shared-cert", "web", ["b.org"]),
+        ("ingress.gcp.kubernetes.io/pre-shared-cert", "", []),
+        ("appgw.ingress.kubernetes.io/appgw-ssl-certificate", "web", ["b.org"]),
     ],
 )
-def test_an_ingress_that_passes_tls_on_has_it_for_all_rules(
+def test_an_annotation_says_that_all_rules_of_an_ingress_have_tls(
     annotation: str, value: str, expected: list[str]
 ) -> None:
     """
-    By an annotation of its controller: there need not be an entry for TLS.
+    Its controller passes it on, or has a certificate of its cloud: there need not be an entry for TLS.
     """
     rules = [{"host": host} for host in ("a.org", "B.org", "*.c.org")]
     spec = {"rules": rules, "tls": [{"hosts": ["a.org"], "secretName": "web"}]}
