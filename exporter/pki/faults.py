@@ -152,7 +152,9 @@ def _patterns(leaf: Certificate, wanted: str) -> list[DNSPattern]:
     """
     patterns = []
     # service-identity is slow for each name, and there may be thousands, wildcards too.
-    for name in {wanted, f"*.{wanted.partition('.')[2]}"}.intersection(map(str.lower, leaf.dns_names)):
+    # Other characters than ASCII's may become such in lower case: U+212A is no `k`.
+    named = {name.lower() for name in leaf.dns_names if name.isascii()}
+    for name in named & {wanted, f"*.{wanted.partition('.')[2]}"}:
         try:
             patterns.append(DNSPattern.from_bytes(name.encode("ascii")))
         except PatternError:

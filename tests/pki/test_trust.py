@@ -443,6 +443,20 @@ def test_of_thousands_of_names_those_are_compared_that_may_match(monkeypatch: py
     assert sorted(compared) == [b"*.example.com", NAME.encode()]
 
 
+@pytest.mark.parametrize("name", ["\u212aiosk.example.com", "*.\u212aiosk.example.com"])
+def test_a_character_whose_lower_case_is_another_is_not_that_one(name: str) -> None:
+    """
+    The Kelvin sign of a hostile certificate is no `k`.
+    """
+    leaf = replace(seen(LEAF)[0], dns_names=(name,))
+    found = [
+        one.fault
+        for wanted in ("kiosk.example.com", "www.kiosk.example.com")
+        for one in judge((leaf, *seen(ISSUER)), wanted, TRUSTED, NOW).faults
+    ]
+    assert found == [Fault.NAME_MISMATCH, Fault.NAME_MISMATCH]
+
+
 def test_common_name_counts_for_nothing() -> None:
     """
     A certificate with the right common name and no subject alternative name is for no name.

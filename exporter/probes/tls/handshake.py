@@ -340,8 +340,9 @@ async def seen_in_turns(
     staple: bytes | None,
 ) -> Seen:
     """
-    Return the same. Of more than a usual chain, each certificate is parsed in a turn of its own: a hundred
-    kilobytes are a tenth of a second of work, if they are made for it.
+    Return what `seen_from` does, and let the event loop do other work after each certificate of a long chain.
+
+    To parse a hundred kilobytes that were made for it takes a tenth of a second.
     """
     rest = (protocol, cipher, server_name, client_certificate_requested, staple)
     if sum(map(len, presented)) <= AT_ONCE or _chains.get((presented, *rest)) is not None:
