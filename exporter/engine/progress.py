@@ -15,6 +15,10 @@ from exporter.model.targets import Target
 from exporter.probes.base import Trace
 
 
+CHECK = 0.25
+"""Seconds between two looks whether a sweep is due."""
+
+
 @dataclass(slots=True, eq=False)
 class Progress:
     """
@@ -160,6 +164,13 @@ class Sweep:
         Loop time at which it ends if no other target is done by then.
         """
         return self.deadline - self._reserved(self.left)
+
+    def next_check(self, now: float) -> float:
+        """
+        Return the loop time at which to look whether it is due: another answer that is made meanwhile may
+        show that such take longer, which makes it due earlier.
+        """
+        return min(self.due, now + CHECK)
 
     def results(self, memory: Memory, now: float) -> Iterator[TargetResult]:
         """

@@ -173,7 +173,7 @@ class Sweeper:
         if sweep.due <= loop.time():
             self._end(sweep)
         else:
-            sweep.timer = loop.call_at(sweep.due, self._end_when_due, sweep)
+            sweep.timer = loop.call_at(sweep.next_check(loop.time()), self._end_when_due, sweep)
 
     def _shared(self, target: Target, sweep: Sweep) -> Progress | None:
         found = self._current.get(target.name)

@@ -368,6 +368,29 @@ def test_the_more_is_open_the_sooner_a_sweep_ends(fake: Fake) -> None:
     assert 0.5 < asyncio.run(run(9)) <= 1.35
 
 
+def test_a_sweep_heeds_what_other_answers_took_since_it_began(fake: Fake) -> None:
+    """
+    Of two scrapes at the same time, the first answer shows how long that of the second takes.
+    """
+
+    async def run() -> float:
+        loop = asyncio.get_running_loop()
+        network, memory = Dependencies(loop), Memory()
+        known = [0.0]
+        try:
+            sweeper, deadline = Sweeper(network, memory, 10, lambda: NOW), loop.time() + 4
+            one = sweeper.sweep([fake_target("a")], deadline, reserved=lambda _: known[0])
+            loop.call_later(0.1, known.__setitem__, 0, 3.0)
+            await one.over
+            assert one.finished is not None
+            return deadline - one.finished
+        finally:
+            network.close()
+
+    fake.behaviour = hang
+    assert asyncio.run(run()) > 1.5
+
+
 def test_a_lookup_that_is_not_done_at_the_deadline_says_so(fake: Fake) -> None:
     """
     The endpoints are then not known.
