@@ -7,6 +7,7 @@ there is one for every endpoint of every scrape.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from math import inf
 
 from exporter.engine.by_turns import is_seldom
 from exporter.engine.memory import EndpointMemory, ProblemRow
@@ -14,9 +15,10 @@ from exporter.engine.results import TargetResult
 from exporter.engine.sightings import FEW
 from exporter.judgement.coverage import Coverage
 from exporter.judgement.issued import NONE, Issuances
+from exporter.judgement.newest import kin_of
 from exporter.judgement.problems import Known
 from exporter.judgement.registrations import may_be_unpaid
-from exporter.judgement.verdicts import Verdict
+from exporter.judgement.verdicts import JudgedItem, Verdict
 from exporter.model.observation import Failed
 from exporter.model.targets import Target
 
@@ -131,7 +133,15 @@ class Scrape:
 def verdicts(rows: Iterable[EndpointRow]) -> Iterator[Verdict | None]:
     """
     Yield the verdicts on all endpoints, and on what was seen in their place lately.
+
+    What a rollback took away counts for as long as that lasts: it was renewed, and is not deployed there.
     """
     for row in rows:
         yield row.verdict
         yield from row.before
+        for name in row.held.past.rolled_back_at:
+            leaf = row.held.past.previous.get(name)
+            if leaf is not None and leaf.certificate is not None:
+                kin = kin_of(leaf.certificate, row.target.name, name, served=True)
+                # Only what clients accepted is remembered.
+                yield Verdict((JudgedItem(leaf, None, trusted=True, kin=kin),), (), -inf, inf)
