@@ -176,9 +176,11 @@ class EndpointMemory:
         # An older one may have turns of hours, which more probes now would not see.
         return is_mistake(left, back, now) and not is_left_behind(left, back)
 
-    def take_turns(self, facts: Facts, seen_at: float, now: float) -> None:
+    def take_turns(self, facts: Facts, seen_at: float, now: float, *, put_right: bool = False) -> None:
         """
         Show other facts from now on. Those that were shown until `seen_at` are remembered for a while.
+
+        `put_right`: those were what a rollback had brought back.
         """
         assert self.facts is not None
         if not any(is_kept(one, self.looks, now) for one in self.others):
@@ -202,6 +204,7 @@ class EndpointMemory:
             old=old,
             crowded=crowded,
             probed=self.mixed,
+            put_right=put_right,
         )
         self.shown.turn = back is not None and is_turn(back, self.shown, now)
         others = [*(one for one in self.others if one is not back), left]
@@ -466,6 +469,7 @@ def take_facts(
         return
     accepted = not held.facts.presented or held.past.trusted_at == before_at
     expected = held.judged is not None and held.judged.verdict.expected
+    rolled_back = held.past.rolled_back_at
     held.past.note_change(
         held.facts, facts, now, before_at, accepted=accepted, expected=expected, rotates=known.rotates
     )
@@ -475,7 +479,7 @@ def take_facts(
     held.past.habits = habits
     assert known.target is not None
     if known.target.is_served and not same_server(held.facts, facts):
-        held.take_turns(facts, before_at, now)
+        held.take_turns(facts, before_at, now, put_right=held.past.is_put_right(rolled_back))
     else:
         held.facts = facts
 

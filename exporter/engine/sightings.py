@@ -112,6 +112,7 @@ class Sightings:
         old: bool = False,
         crowded: bool = False,
         probed: bool = False,
+        put_right: bool = False,
     ) -> None:
         """
         Note that this look is the first one without it.
@@ -119,10 +120,13 @@ class Sightings:
         `back`: what this look shows was there before; `brief`: see `was_brief`; `old`: it is what a server
         shows that was left behind. `renewed`: what this look shows was issued since. `crowded`: there may be
         more that take turns than are remembered. `probed`: more probes are made once it `is_overdue`.
+        `put_right`: it is what a rollback had brought back.
         """
         run = look - self.came
         self.left = look - 1
-        self.limit = ENOUGH if brief and (not old or is_long(self, look)) else None
+        self.limit = DAY if put_right else None
+        if brief and (not old or is_long(self, look)):
+            self.limit = ENOUGH
         if self.returns:
             self.patience = max(self._certain(), PROBED if probed else 0)
             if not back and run >= SETTLED:

@@ -261,6 +261,16 @@ class Past:
             self.rolled_back_at = _without(name, self.rolled_back_at)
         self._compare_identity(old, new, now, accepted=accepted)
 
+    def is_put_right(self, rolled_back: Mapping[str, float]) -> bool:
+        """
+        Return True when one of these rollbacks has just ended, and the newer leaf had replaced the older one:
+        it was issued after that was first seen here.
+        """
+        over = [name for name in rolled_back if name not in self.rolled_back_at and self.formers.get(name)]
+        return any(
+            self.previous[name].not_before > self.formers[name][-1].first_at - BACKDATED for name in over
+        )
+
     def _was_issued_meanwhile(self, older: Item, newer: Item, now: float) -> bool:
         """
         Return True when the newer leaf was issued while the older one was served here, and brought here at

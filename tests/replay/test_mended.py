@@ -290,3 +290,28 @@ def test_one_of_more_than_are_remembered_is_told_of_from_the_first_look_at_it_on
     times = told(Looks([Place(target(URL), see)], 500 * MINUTE, MINUTE))[f"{URL} soon critical"]
     assert times[0] > 100 * MINUTE
     assert len(times) == 501 - times[0] / MINUTE
+
+
+@pytest.mark.parametrize("restarts", [(), (8.5 * DAY, 12.2 * DAY)], ids=["one run", "restarts"])
+@pytest.mark.parametrize("interval", [5 * MINUTE, 15 * MINUTE, HOUR, 6 * HOUR])
+@pytest.mark.parametrize(("back", "again"), [(HOUR, False), (4 * DAY, False), (4 * DAY, True)])
+def test_a_rollback_is_over_a_day_after_it_was_put_right(
+    back: float, interval: float, restarts: tuple[float, ...], *, again: bool
+) -> None:
+    """
+    Also where so few probes are made in a day that what takes turns would be remembered for weeks.
+
+    Until then it is told in each scrape, and is not deployed. `again`: it is put right by one more renewal.
+    """
+    begin, mended = 8 * DAY, 8 * DAY + back
+    old, new = of_age(64), served(leaf(HOST, 2 * DAY, 90 * DAY))
+    fresh = served(leaf(HOST, mended, 90 * DAY)) if again else new
+    one = place(URL, [(0, old), (2 * DAY, new), (begin, old), (mended, fresh)])
+    found = told(Looks([one], mended + 16 * DAY, interval), [(when, True) for when in restarts])
+    steps = [step * interval for step in range(int(mended / interval) + 1)]
+    for problem in ("renewal_overdue warning", "not_deployed warning", "went_backwards warning"):
+        times = found[f"{URL} {problem}"]
+        since = [now for now in times if now >= begin]
+        assert [now for now in steps if begin <= now < mended] == [now for now in since if now < mended]
+        assert since[-1] < mended + DAY + interval
+    assert f"{URL} passed critical" not in found
