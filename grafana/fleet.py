@@ -253,8 +253,7 @@ def urgent() -> table.Panel:
     Table of the most urgent problems, each with its remedy.
     """
     first = queries.first_of_each(100)
-    # The value of a problem without an item is no end: a vector without labels has no item either.
-    ends, since = (queries.rows(f"{first} {which} on (item) vector(0)") for which in ("unless", "and"))
+    ends, since = map(queries.rows, queries.ends_and_starts(first))
     return panels.table_panel(
         Place(
             "Problems",

@@ -8,6 +8,7 @@ from exporter.model.reasons import Kind
 from exporter.report import advice
 from grafana import panels
 from grafana.panels import Word
+from grafana.queries import UNCHECKED
 
 _PROBLEMS = {
     Problem.PASSED: "expired",
@@ -28,7 +29,11 @@ _PROBLEMS = {
     Problem.UNWATCHED: "hosts not watched",
 }
 
-PROBLEMS = panels.words({problem: Word(text) for problem, text in _PROBLEMS.items()})
+_UNCHECKED = Word("can't be checked", panels.UNKNOWN)
+
+PROBLEMS = panels.words(
+    {problem: Word(text) for problem, text in _PROBLEMS.items()} | {UNCHECKED: Word(_UNCHECKED.text)}
+)
 
 RUNBOOKS = panels.words({problem: Word(meaning.alert) for problem, meaning in MEANINGS.items()})
 """The alert of each problem, which is the name of its runbook."""
@@ -40,6 +45,7 @@ SEVERITIES = panels.words(
     {
         Severity.CRITICAL: Word("critical", panels.CRITICAL),
         Severity.WARNING: Word("warning", panels.WARNING),
+        "unknown": Word("unknown", panels.UNKNOWN),
         NOTHING: Word("OK", panels.QUIET),
     }
 )
@@ -50,7 +56,7 @@ WORST = panels.words(
         for problem, text in _PROBLEMS.items()
         for severity, colour in ((Severity.CRITICAL, panels.CRITICAL), (Severity.WARNING, panels.WARNING))
     }
-    | {NOTHING: Word("nothing is wrong", panels.QUIET)}
+    | {f"unknown {UNCHECKED}": _UNCHECKED, NOTHING: Word("nothing is wrong", panels.QUIET)}
 )
 """A problem with its severity as colour."""
 

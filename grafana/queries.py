@@ -7,8 +7,10 @@ the exporter's own families, so that none can be misspelled.
 
 from collections.abc import Iterable
 
-from exporter.report import families
+from exporter.model.reasons import Lookup
+from exporter.report import advice, families
 from exporter.report.families import Family
+from exporter.report.status import NOT_KNOWN
 
 EXPORTERS = 'job=~"$job", instance=~"$instance"'
 
@@ -88,24 +90,55 @@ MATTER = "target, item, problem, severity"
 """The labels by which a problem is one, however many exporters report it."""
 
 
+WARNING, UNKNOWN, CRITICAL = 1, 2, 3
+"""How urgent an endpoint is, as exported."""
+
+UNCHECKED = "unchecked"
+"""Stands for a problem where a look-up about an endpoint failed. No alert goes by it."""
+
+CHECKS = tuple(one for one in Lookup if one is not Lookup.RENEWAL_INFORMATION)
+"""Look-ups without which an endpoint is unknown. Without renewal information the policy alone decides."""
+
+
 def told(*matchers: str) -> str:
     """
     Return the problems that match: when each ends, as the exporter exports it.
 
     Those that another problem of the same item hides are left out, so that each matter is there once. What
-    can't be seen is one from the first failed probe on, though nobody is told of it at once.
+    can't be seen is one from the first failed probe on, and what can't be checked is one with the value 0,
+    though nobody is told of these.
     """
     shown = of(families.PROBLEM_INFO, 'hidden_by=""')
     lasting = f"{of(families.PROBLEM, *matchers)} and on (job, instance, {MATTER}) {shown}"
-    return f"({lasting} or {of(families.PROBLEM_PENDING, *matchers)})"
+    return f"({lasting} or {of(families.PROBLEM_PENDING, *matchers)} or {_unchecked(*matchers)})"
+
+
+NO_PROBLEM = 'problem=""'
+
+
+def _unchecked(*matchers: str) -> str:
+    unknown = f"{of(families.URGENCY, NO_PROBLEM, *matchers)} == {UNKNOWN}"
+    asked = of(families.LOOKUP_FAILURE, one_of("lookup", CHECKS))
+    gone = of(families.FAILURE, UNSEEN)
+    return _as_problem(f"0 * ({unknown} and on ({ENDPOINT}) {asked} unless on ({ENDPOINT}) {gone})")
+
+
+def _as_problem(expression: str) -> str:
+    return words(words(expression, "problem", UNCHECKED), "severity", "unknown")
 
 
 def told_in_words(which: str, *matchers: str) -> str:
     """
-    Return the series with the words of these problems, among those that match.
+    Return the series with the words of these problems, among those that match; `alert` names what tells of
+    each, if anything does.
     """
-    texts = " or ".join(of(one, *matchers) for one in (families.PROBLEM_INFO, families.PROBLEM_PENDING))
-    return f"({texts}) and on (job, instance, {MATTER}) {which}"
+    told_of = " or ".join(of(one, *matchers) for one in (families.PROBLEM_INFO, families.PROBLEM_PENDING))
+    texts = [words(told_of, "alert", "$1", "problem")]
+    for one in CHECKS:
+        failed = words(of(families.LOOKUP_FAILURE, f'lookup="{one}"', *matchers), "where", "$1", "location")
+        cause = words(_as_problem(failed), "cause", f"{NOT_KNOWN[one]}: $1", "reason")
+        texts.append(words(cause, "advice", advice.LOOKUPS[one].replace('"', "'")))
+    return f"({' or '.join(texts)}) and on (job, instance, {MATTER}) {which}"
 
 
 def problems(*matchers: str) -> str:
@@ -113,10 +146,6 @@ def problems(*matchers: str) -> str:
     Return the problems of the chosen targets that match.
     """
     return chosen(told(*matchers))
-
-
-WARNING, UNKNOWN, CRITICAL = 1, 2, 3
-"""How urgent an endpoint is, as exported."""
 
 
 def _worst(endpoints: str) -> str:
@@ -153,10 +182,8 @@ def trend(urgency: int, *matchers: str) -> str:
 
 def number_over_time(urgency: int) -> str:
     """
-    Return the same number for a graph of many points, in which selecting all targets would be slow.
-
-    Endpoints that are not OK have the labels that the configuration gives targets, but not `policy` and
-    `prober`.
+    Return the same number for a graph of many points, in which selecting all targets would be slow: endpoints
+    that are not OK have the labels of their targets.
     """
     endpoints = of(families.URGENCY, '$label=~"$value"')
     return f"count({_standing(endpoints, urgency)}) or 0 * count({of(families.BUILD)})"
@@ -166,6 +193,15 @@ SAME = "same, problem, severity"
 """The labels by which problems of one certificate on many targets are one row."""
 
 _ROW = f"target, item, kind, owner, {SAME}"
+
+
+def ends_and_starts(each: str) -> tuple[str, str]:
+    """
+    Return of these problems those whose value is when their item ends, and those without an item: since when
+    each is there, if that is known.
+    """
+    # A vector without labels has no item either.
+    return f"{each} unless on (item) vector(0)", f"({each} and on (item) vector(0)) > 0"
 
 
 def first_of_each(limit: int) -> str:
@@ -197,8 +233,8 @@ def words_of_each(first: str) -> str:
     """
     Return the words of each of these problems.
     """
-    texts = f"max by ({MATTER}, cause, where, advice) ({told_in_words(first)})"
-    return words(texts, "alert", "$1", "problem")
+    texts = f"max by ({MATTER}, cause, where, advice, alert) ({told_in_words(first)})"
+    return f"topk by ({MATTER}) (1, {texts})"
 
 
 def _alike() -> str:

@@ -202,10 +202,9 @@ def diagnosis() -> table.Panel:
     """
     by = "item, kind, problem, severity"
     each = f"min by ({by}) ({_problems()})"
-    # The value of a problem without an item is no end: a vector without labels has no item either.
-    ends, since = (f"({each}) {which} on (item) vector(0)" for which in ("unless", "and"))
+    ends, since = queries.ends_and_starts(f"({each})")
     told = queries.told_in_words(_problems(), THIS)
-    info = f"max by (item, problem, severity, cause, where, advice) ({told})"
+    info = f"max by (item, problem, severity, cause, where, advice, alert) ({told})"
     well = queries.words(f"max by (target) ({of(families.TARGET, THIS)})", "severity", NOTHING)
     return panels.table_panel(
         Place(
@@ -216,7 +215,7 @@ def diagnosis() -> table.Panel:
             8,
         ),
         [
-            f"{queries.words(info, 'alert', '$1', 'problem')}\nor on () {well}",
+            f"{info}\nor on () {well}",
             queries.days_left(ends),
             milliseconds(ends),
             milliseconds(since),

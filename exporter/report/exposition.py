@@ -23,6 +23,7 @@ from exporter.judgement.verdicts import JudgedItem, Verdict
 from exporter.model.observation import Certificate, Failed
 from exporter.model.policies import Severity
 from exporter.model.reasons import Kind
+from exporter.model.schemes import SCHEMES
 from exporter.model.targets import Target
 from exporter.report.compat import Theirs, read_errors
 from exporter.report.compat_families import X509_READ_ERRORS, families
@@ -201,8 +202,12 @@ def urgency_lines(endpoints: Iterable[EndpointRow], problems: Sequence[ProblemRo
     for row in endpoints:
         stands = standing(row, onsets_at(row, places) if row.target.name in concerned else ())
         if stands is not WELL:
-            about = (("target", row.target.name), ("location", row.label), ("problem", stands.problem or ""))
-            yield line(URGENCY, _present((*about, *row.target.labels)), stands.urgency)
+            target = row.target
+            about = (("target", target.name), ("location", row.label), ("problem", stands.problem or ""))
+            # Those by which targets are chosen: to join them at each point of a graph would be slow.
+            prober = SCHEMES[target.url.scheme].prober.name
+            of = (("prober", prober), ("policy", target.policy.name), ("source", target.source))
+            yield line(URGENCY, _present((*about, *of, *target.labels)), stands.urgency)
 
 
 def _present(labels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -169,8 +169,8 @@ URGENCY = Family(
     "expiry_endpoint_urgency",
     "How urgent an endpoint is that is not OK, as the status page counts it: 1 warning, 2 unknown, "
     "3 critical. problem is its worst, absent where there is none yet. Absent for an endpoint that is OK. "
-    "Has the user's labels too.",
-    (*_ENDPOINT, "problem"),
+    "Has the labels of expiry_target_info, also the user's.",
+    (*_ENDPOINT, "problem", "prober", "policy", "source"),
 )
 
 

@@ -351,7 +351,7 @@ def lookup_findings(facts: Facts) -> Iterator[Finding]:
     is missing, without which the policy alone decides.
     """
     for one in facts.unanswered:
-        words = f"{_NOT_KNOWN[one.lookup]}: {one.reason}: {one.detail}"
+        words = f"{NOT_KNOWN[one.lookup]}: {one.reason}: {one.detail}"
         if one.stands:
             words = f"{_NOT_UPDATED[one.lookup]}: {one.reason}: {one.detail}; what is known besides stands"
         of_lookup = Level.UNKNOWN if _leaves_unknown(one) else Level.OK
@@ -362,12 +362,13 @@ def _leaves_unknown(one: FailedLookup) -> bool:
     return not one.stands and one.lookup is not Lookup.RENEWAL_INFORMATION
 
 
-_NOT_KNOWN = {
+NOT_KNOWN = {
     Lookup.CRL: "revocation is not known from its list",
     Lookup.OCSP: "revocation is not known from its responder",
     Lookup.RENEWAL_INFORMATION: "when the issuer wants it renewed is not known",
     Lookup.DNS: "what DNS says of its names is not known",
 }
+"""What a failed look-up leaves unknown."""
 
 
 _NOT_UPDATED = {

@@ -15,7 +15,8 @@ from exporter.engine.lasting import problem_rows
 from exporter.engine.scrape import Scrape
 from exporter.model.policies import Severity
 from exporter.model.problems import Problem
-from exporter.model.reasons import Reason
+from exporter.model.reasons import Lookup, Reason
+from exporter.report import advice
 from exporter.report.families import URGENCY
 from exporter.report.forecast import forecast
 from exporter.report.inventory import Inventory
@@ -226,6 +227,7 @@ def test_every_other_problem_is_shown(world: Prometheus) -> None:
         ("critical", "domain_status", "lost"),
         ("critical", "probe_failing", "unseen-and-due"),
         ("critical", "soon", "unseen-and-due"),
+        ("unknown", "unchecked", "unchecked"),
         ("warning", "chain_ends_first", "chain-first"),
         ("warning", "domain_status", "unpaid"),
         ("warning", "not_deployed", "not-deployed"),
@@ -244,6 +246,7 @@ def test_every_other_problem_is_shown(world: Prometheus) -> None:
         ("not-deployed", [("warning", "not_deployed")]),
         ("unseen-and-due", [("critical", "probe_failing"), ("critical", "soon")]),
         ("lost", [("critical", "domain_status")]),
+        ("unchecked", [("unknown", "unchecked")]),
     ],
 )
 def test_a_diagnosis_has_each_matter_once_and_what_to_do(
@@ -391,8 +394,8 @@ def test_who_has_a_problem_has_a_whole_in_the_same_row(
 )
 def test_nothing_is_counted_in_two_tiles(world: Prometheus, job: str, expected: Sequence[int]) -> None:
     """
-    Each target of these has one endpoint, and each that is in the table is in one tile. So is what can't be
-    checked, which is in the table of reasons only.
+    Each target of these has one endpoint, and each that is in the table is in one tile. What can't be checked
+    is in the table of reasons too.
     """
     assert tiles(world, job) == dict(zip(TILES, expected, strict=True))
     wrong = rows(world, "fleet", "What is wrong, by reason", "A", {"job": job})
@@ -402,7 +405,57 @@ def test_nothing_is_counted_in_two_tiles(world: Prometheus, job: str, expected: 
         if one.labels["sort"] == "unchecked"
     }
     assert unchecked == ({("connect_timeout", "crl"): 1} if job == UNUSUAL else {})
-    assert sum(expected) == len({target for _, _, target in urgent(world, job)}) + len(unchecked)
+    assert sum(expected) == len({target for _, _, target in urgent(world, job)})
+
+
+def test_what_can_not_be_checked_says_why_and_what_to_do(world: Prometheus) -> None:
+    """
+    On both boards, of which one was fine while the other counted an endpoint as unknown. No alert tells of
+    it, so it has no runbook, and it has neither an end nor a beginning.
+    """
+    for found in (
+        rows(world, "fleet", "Problems", "E", {"job": UNUSUAL}),
+        rows(world, "target", "Diagnosis", "A", {"target": "unchecked"}),
+    ):
+        (why,) = (one.labels for one in found if one.labels.get("problem") == builder.UNCHECKED)
+        assert why["cause"] == "revocation is not known from its list: connect_timeout"
+        assert why["advice"] == advice.LOOKUPS[Lookup.CRL]
+        assert "alert" not in why
+    for panel in (("fleet", "Problems", "ABC"), ("target", "Diagnosis", "BCD")):
+        board, title, columns = panel
+        for name in columns:
+            values = rows(world, board, title, name, {"job": UNUSUAL, "target": "unchecked"})
+            assert builder.UNCHECKED not in {one.labels["problem"] for one in values}
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "counts"),
+    [
+        ("policy", "manual", {"warning"}),
+        ("policy", "automatic", {"critical", "unknown", "warning"}),
+        ("prober", "wire", {"critical", "unknown", "warning"}),
+        ("prober", "domain", set()),
+    ],
+)
+def test_the_graph_of_what_is_not_ok_ends_where_the_tiles_are(
+    world: Prometheus, label: str, value: str, counts: set[str]
+) -> None:
+    """
+    Also where targets are chosen by a label that the exporter gives them, and not the configuration. So are
+    the numbers by label.
+    """
+    chosen = {"job": UNUSUAL, "label": label, "value": value}
+    expected = by_level({title: int(rows(world, "fleet", title, "A", chosen)[0].value) for title in TILES})
+    shown = {
+        level: int(rows(world, "fleet", "Not OK over time", name, chosen)[0].value)
+        for name, level in zip("ABC", ("critical", "unknown", "warning"), strict=True)
+    }
+    assert shown == expected
+    assert {level for level, count in shown.items() if count} == counts
+    by_label = {
+        one.labels["owner"]: one.value for one in rows(world, "fleet", "Targets by label", "A", chosen)
+    }
+    assert by_label == ({value: sum(shown.values())} if counts else {})
 
 
 def test_an_endpoint_that_two_exporters_watch_is_counted_once() -> None:
