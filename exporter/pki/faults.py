@@ -4,6 +4,7 @@ Faults of a leaf or its chain apart from the path: dates, names, uses, keys, sig
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from service_identity import CertificateError as PatternError
 from service_identity.hazmat import DNS_ID, DNSPattern
@@ -74,7 +75,7 @@ class _Faults(dict[Fault, str]):
         """
         Return the faults in the order of the enum.
         """
-        return tuple(FoundFault(fault, self[fault]) for fault in Fault if fault in self)
+        return tuple(FoundFault(fault, self[fault]) for fault in Fault if fault in self) if self else ()
 
 
 def _judge_leaf_dates(leaf: Certificate, now: float, faults: _Faults) -> None:
@@ -106,20 +107,20 @@ def _judge_chain_dates(above: Sequence[Certificate], now: float, faults: _Faults
             )
 
 
-def _judge_name(leaf: Certificate, expected_name: str, faults: _Faults) -> None:
+# Few, since a certificate may have a hundred kilobytes. All addresses of a name show the same.
+@lru_cache(maxsize=16)
+def _name_fault(leaf: Certificate, expected_name: str) -> FoundFault | None:
     """
-    Add a fault when the leaf does not match the name. The common name is ignored (RFC 9525).
+    Return the fault of a leaf that does not match the name. The common name is ignored (RFC 9525).
     """
     if _good_for(leaf, expected_name):
-        return
+        return None
     names = (*leaf.dns_names, *leaf.ip_addresses)
     first = ", ".join(bounded(name, _LENGTH_SHOWN) for name in names[:_NAMES_SHOWN])
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     instead = f"it is good for {first}{more}" if names else "it has no such names"
-    faults.add(
-        Fault.NAME_MISMATCH,
-        f"{bounded(expected_name, _LENGTH_SHOWN)} is not among the subject alternative names: {instead}.",
-    )
+    words = f"{bounded(expected_name, _LENGTH_SHOWN)} is not among the subject alternative names: {instead}."
+    return FoundFault(Fault.NAME_MISMATCH, words)
 
 
 def _good_for(leaf: Certificate, expected_name: str) -> bool:

@@ -20,7 +20,7 @@ Where clients differ, the strictest counts, unless ordinary certificates would b
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import inf
 
@@ -37,9 +37,9 @@ from exporter.pki.faults import (
     _judge_issuers,
     _judge_key,
     _judge_leaf_dates,
-    _judge_name,
     _judge_signature,
     _judge_use,
+    _name_fault,
     _shown,
     _valid,
 )
@@ -172,6 +172,33 @@ def judge(chain: tuple[Certificate, ...], expected_name: str, store: TrustStore,
     if not chain:
         nothing = FoundFault(Fault.INVALID_CHAIN, "The server presented no certificate.")
         return Trust((nothing,), (), -inf, inf)
+    found = _judge_chain(chain, store, _since(chain, store, now))
+    # A wildcard's chain is that of many hosts: all but the name is judged once.
+    fault = _name_fault(chain[0], expected_name)
+    if fault is None:
+        return found
+    faults = _Faults({one.fault: one.detail for one in (*found.faults, fault)})
+    return replace(found, faults=faults.in_order())
+
+
+def _since(chain: Iterable[Certificate], store: TrustStore, now: float) -> float:
+    """
+    Return the last moment until `now` at which a certificate of the chain, or an anchor, began or ended;
+    minus infinity when there is none. The judgement of the chain has been the same since then.
+    """
+    begun = [moment for it in chain for moment in _boundaries(it) if moment <= now]
+    moments = store._boundaries  # noqa: SLF001 -- same module
+    position = bisect_right(moments, now)
+    return max((*begun, *moments[max(0, position - 1) : position]), default=-inf)
+
+
+# Few, since a chain may have hundreds of kilobytes.
+@lru_cache(maxsize=16)
+def _judge_chain(chain: tuple[Certificate, ...], store: TrustStore, now: float) -> Trust:
+    """
+    Return the judgement of a chain, the leaf's name aside, at the last moment at which one of them, or of the
+    anchors, began or ended.
+    """
     leaf = chain[0]
     # In an order of our own, so that the server's does not matter: of two certificates of one
     # name OpenSSL takes the first that fits.
@@ -184,7 +211,6 @@ def judge(chain: tuple[Certificate, ...], expected_name: str, store: TrustStore,
     used = path or _follow_names(leaf, presented)
     _judge_leaf_dates(leaf, now, faults)
     _judge_chain_dates(used[1:], now, faults)
-    _judge_name(leaf, expected_name, faults)
     if leaf.is_ca and not store.holds(leaf):
         faults.add(Fault.CA_AS_LEAF, f"{_shown(leaf)} is the certificate of an authority, not of a server.")
     untrusted = [it for it in used[1:] if not store.holds(it)]
