@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import translate
 from functools import lru_cache
+from sys import getsizeof
+
+from exporter.model.caches import remembered
 
 HOUR = 3600.0
 
@@ -341,14 +344,23 @@ def renewer_of(issuer: str, subject: str, places: Iterable[str], stated: str = "
     if (found := _STATED.get(stated)) is not None:
         return found
     texts = [place.lower() for place in places]
-    subject, issuer = subject.lower(), issuer.lower()
-    for renewer in RENEWERS:
+    subject = subject.lower()
+    for renewer in _PLACED:
         if _match([subject], renewer.subjects) or _match(texts, renewer.places):
             return renewer
-    return next((renewer for renewer in RENEWERS if _match([issuer], renewer.issuers)), None)
+    return _by_issuer(issuer)
 
 
 _STATED = {renewer.policy.name: renewer for renewer in RENEWERS}
+
+
+_PLACED = tuple(renewer for renewer in RENEWERS if renewer.subjects or renewer.places)
+
+
+# There are few issuers, and it is asked of each certificate in each scrape.
+@remembered("parsed", lambda _, issuer: getsizeof(issuer))
+def _by_issuer(issuer: str) -> Renewer | None:
+    return next((one for one in RENEWERS if _match([issuer.lower()], one.issuers)), None)
 
 
 def _match(texts: Iterable[str], patterns: tuple[str, ...]) -> bool:
