@@ -6,7 +6,7 @@ The checks are in `dns_checking`: many never need them, and their library is lar
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 from exporter.lookups.merge import added
 from exporter.model.observation import Certificate, Facts, FailedLookup, FoundFault, FoundHazard
@@ -85,10 +85,7 @@ def _are_public(facts: Facts, target: Target) -> bool:
     """
     leaves = [chain.leaf for chain in facts.chains if chain.presented]
     return any(
-        identifiers_of(leaf) is not None
-        or is_public(leaf)
-        or _is_by_acme(leaf.issuer, leaf.subject, target.policy_of(Kind.LEAF, leaf.issuer).name)
-        for leaf in leaves
+        identifiers_of(leaf) is not None or is_public(leaf) or _is_by_acme(leaf, target) for leaf in leaves
     )
 
 
@@ -101,13 +98,12 @@ def is_public(leaf: Certificate) -> bool:
     return any(mark in leaf.der for mark in _PUBLIC)
 
 
-# Each probe of a private CA's certificate asks for it, and it takes more than all else that follows a probe.
-@lru_cache(maxsize=16_384)
-def _is_by_acme(issuer: str, subject: str, policy: str) -> bool:
+def _is_by_acme(leaf: Certificate, target: Target) -> bool:
     """
-    Return True when a certificate is renewed by ACME, as the name of its policy or its issuer says.
+    Return True when the certificate is renewed by ACME, as its policy or its issuer says.
     """
-    found = renewer_of(issuer, subject, (), policy)
+    stated = target.policy_of(Kind.LEAF, leaf.issuer).name
+    found = renewer_of(leaf.issuer, leaf.subject, (), stated)
     return found is not None and found.policy.name == "acme"
 
 
