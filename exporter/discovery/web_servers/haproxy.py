@@ -55,6 +55,10 @@ _KNOWN = frozenset(
 """Words with `crt` or `cert` in them that are understood, or name no file."""
 
 
+_SOCKETS = ("/", "unix@", "abns@", "abnsz@", "fd@", "sockpair@", "uxst@", "rhttp@", "rev@")
+"""How addresses begin that are none of a network."""
+
+
 _WORD = re.compile(r"""(?:[^\s"'\\#]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+|(\#)""")
 
 
@@ -215,6 +219,9 @@ def _ended(state: _State) -> Iterator[Site]:
         scheme = "https" if state.mode == "http" else "tls"
         given = [words[0], *options]
         own = list(_listens(given, (path, line), scheme, state.reader)) if "ssl" in options else []
+        if "ssl" in options and words[0].startswith(_SOCKETS):
+            why = f"bind {words[0]}: what is presented at a socket of this host is not looked at"
+            state.reader.note(why, path, line)
         yield from _bound(path, line, options, own, state)
         listens += own
     for path, line, options in state.used:
@@ -343,7 +350,7 @@ def _listens(words: list[str], place: tuple[str, int], scheme: str, reader: Read
     Yield the addresses of a `bind` line. `words`: the addresses and the options.
     """
     for part in words[0].split(","):
-        if part.startswith(("/", "unix@", "abns@", "fd@", "sockpair@", "uxst@", "rhttp@")):
+        if part.startswith(_SOCKETS):
             continue
         quic = part.startswith("quic")
         plain = re.sub(r"^(?:quic)?(?:ipv)?[46]?@", "", part)

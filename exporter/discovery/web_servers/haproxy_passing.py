@@ -142,7 +142,7 @@ class _Reading:
                 names.append(word)
         if method == "str":
             return names
-        if method not in _WITHOUT_NAMES:
+        if method not in _WITHOUT_NAMES or "map" in words[0]:
             self._unknown(" ".join(words), line)
         return []
 

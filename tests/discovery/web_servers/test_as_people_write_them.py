@@ -308,6 +308,11 @@ tls://127.0.0.1:PORT-7 m.example
         "machine/one a wild site.pem.rsa site.pem.ecdsa rsa ecdsa revoked client b m",
         [
             "DIR/haproxy.cfg, line 25: .if: conditions are not evaluated, all that they enclose counts",
+            *(
+                f"DIR/haproxy.cfg, line {line}: bind {one}: what is presented at a socket of this host is "
+                "not looked at"
+                for line, one in ((18, "DIR/socket"), (19, "abns@name"))
+            ),
             "HAProxy, DIR/haproxy.cfg, line 21: at 127.0.0.1:PORT-4 another site is presented instead",
         ],
     ),

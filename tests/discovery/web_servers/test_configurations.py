@@ -620,6 +620,7 @@ frontend a
  acl below req.ssl_sni -m end .deep.example
  acl empty req.ssl_sni -m found
  acl unused req.ssl_sni -i unused.example
+ acl mapped req.ssl_sni,lower,map_reg(file) -m found
  acl bad req.ssl_sni -i bad.example
  tcp-request content reject if bad
  tcp-request content reject unless { req_ssl_sni -i c.example } or first
@@ -663,8 +664,9 @@ listen straight
     assert len(listing.notes) - len(others) == len(of_files)
     assert [one.partition(", ")[2] for one in others] == [
         f"line 9: req.ssl_sni -m end .deep.example: {unknown}",
-        f"line 17: %[req.ssl_sni,map_dom(map,x)]: {unknown}",
-        "line 36: bind ${WHERE}:446: its port is not understood",
+        f"line 12: req.ssl_sni,lower,map_reg(file) -m found: {unknown}",
+        f"line 18: %[req.ssl_sni,map_dom(map,x)]: {unknown}",
+        "line 37: bind ${WHERE}:446: its port is not understood",
     ]
 
 
