@@ -46,6 +46,9 @@ def targets(groups: Any, where: str, notes: dict[str, None]) -> Iterator[Found]:
         # What Go programs write for a list with nothing in it is `null`.
         if not isinstance(addresses, list | None):
             raise GroupError(f"group {number} is no mapping with a list of `targets`")
+        if "targets" not in group and (others := group.keys() - {"labels", "source"}):
+            # Misspelt, it would be a list that became empty.
+            raise GroupError(f"group {number} has no `targets`, but {shown(str(min(others, key=str)))}")
         labels = group.get("labels") or {}
         if not isinstance(labels, dict):
             raise GroupError(f"the labels of group {number} are no mapping")

@@ -62,6 +62,8 @@ GROUPS = [
     {"targets": ["f.example.com:80"], "labels": {"__scheme__": "http"}},
     {"targets": []},
     {"targets": None, "labels": None},
+    {"labels": {"team": "web"}},
+    {},
 ]
 
 
@@ -103,6 +105,7 @@ async def test_files_are_json_and_yaml(tmp_path: Path) -> None:
     [
         *("{", "[" * 100_000, '{"targets": []}', '[{"targets": "a"}]', "[7]", '[{"targets": [7]}]', "\xff"),
         '[{"targets": [], "labels": [1]}]',
+        *('[{"target": ["a.example.com"]}]', '[{"labels": {"a": "b"}, "hosts": []}]'),
     ],
 )
 async def test_a_file_that_is_no_list_of_groups_is_refused(tmp_path: Path, content: str) -> None:
