@@ -59,7 +59,8 @@ class Walk:
 
 def properties() -> set[CodeType]:
     """
-    The code of every property of the package, and of the generators and comprehensions in it.
+    The code of every property and hash of the package, and of the generators and comprehensions in it: nobody
+    reads them as calls.
     """
     modules = [module for name, module in sys.modules.items() if name.startswith("exporter.")]
     classes = {one for module in modules for one in vars(module).values() if inspect.isclass(one)}
@@ -69,6 +70,8 @@ def properties() -> set[CodeType]:
         for one in vars(each).values()
         if isinstance(one, property) and inspect.isfunction(one.fget)
     ]
+    hashes = (vars(each).get("__hash__") for each in classes)
+    found += [one.__code__ for one in hashes if inspect.isfunction(one)]
     inner = (const for code in found for const in code.co_consts if isinstance(const, CodeType))
     return {*found, *inner}
 

@@ -71,7 +71,7 @@ class Feed:
     @property
     def choice(self) -> list[Any]:
         """
-        What it leaves out: with another choice, a source must say all of its list again.
+        The part of the entry that leaves targets out: when it changes, a source must say its whole list again.
         """
         return _choice(self.entry)
 

@@ -14,7 +14,6 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.probes.base import Trace
 
-
 CHECK = 0.25
 """Seconds between two looks whether a sweep is due."""
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 class HasLoop(Protocol):
     """
-    What lives in one event loop.
+    An object that lives in one event loop.
     """
 
     @property
@@ -96,7 +96,7 @@ class LoopThread:
 
 class Pulse:
     """
-    Whether a loop still runs, as seen from another one.
+    The sign of life of an event loop, as seen from another one.
     """
 
     def __init__(
