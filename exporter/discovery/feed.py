@@ -71,7 +71,7 @@ class Feed:
     @property
     def choice(self) -> list[Any]:
         """
-        The part of the entry that leaves targets out: when it changes, a source must say its whole list again.
+        The part of the entry that leaves targets out. When it changes, a source must say its whole list.
         """
         return _choice(self.entry)
 
