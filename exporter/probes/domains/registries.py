@@ -323,7 +323,7 @@ class Registries:
             # It may have moved.
             self._referrals.pop(top, None)
             raise
-        return whois.from_whois(text, domain)
+        return await _READING.run(partial(whois.from_whois, text, domain))
 
     async def _whois(self, server: str, query: str, *, referred: bool = False) -> str:
         """

@@ -21,9 +21,10 @@ from exporter.model.targets import Target
 from exporter.model.urls import parse_url
 from exporter.net.background import LookupFailedError
 from exporter.pki.trust import Anchors
-from exporter.probes.domains import registries
+from exporter.probes.domains import registries, whois
 from exporter.probes.domains.probe import PATIENCE
 from exporter.probes.domains.rdap import from_rdap
+from exporter.probes.domains.registration import Registration
 from exporter.probes.domains.registries import AGAIN_AFTER, Registries
 from tests.probes.domains.registry import BEGIN, END, Watching, asked, rdap, timestamp
 from tests.support.certificates import NOW
@@ -524,6 +525,25 @@ def test_a_huge_answer_is_refused(ca: Minted) -> None:
         assert "more than" in (await watching.failed("domain:example.it")).detail
 
     play(ca, scene)
+
+
+async def test_what_whois_says_is_read_beside_the_loop(ca: Minted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A tenth of a second goes by for three thousand lines that are made for it.
+    """
+    read_in: list[threading.Thread] = []
+    usual = whois.from_whois
+
+    def noted(text: str, domain: str) -> Registration:
+        read_in.append(threading.current_thread())
+        return usual(text, domain)
+
+    monkeypatch.setattr(whois, "from_whois", noted)
+    async with asked(ca) as watching:
+        watching.registry.whois["example.it"] = b"-" * 120 + b"\nExpire Date: 2027-10-01\n"
+        await settled(watching, "domain:example.it", lambda look: isinstance(look.observation, Observed))
+    assert read_in
+    assert threading.main_thread() not in read_in
 
 
 async def test_a_whois_server_that_can_not_be_reached_is_named(ca: Minted) -> None:
