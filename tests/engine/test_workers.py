@@ -12,8 +12,9 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,10 @@ from exporter.model.observation import Failed, Observation, Observed
 from exporter.model.proxies import parse_proxy
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
+from exporter.probes.base import Endpoint, Trace
 from exporter.probes.dependencies import Dependencies
+from exporter.probes.tls import wire
+from exporter.probes.tls.wire import AnswerError
 from tests.probes.tls.wire.probing import NAME, target
 from tests.probes.tls.wire.test_failures import CASES
 from tests.support import misbehaving
@@ -269,6 +273,37 @@ def test_which_targets_are_for_workers() -> None:
     assert not is_plain(replace(plain, proxy=parse_proxy("http://proxy.example:3128")))
     assert not is_plain(replace(plain, forbids=lambda _: ""))
     assert not is_plain(Target(parse_url("file:///etc/x.pem"), "file"))
+
+
+def test_a_worker_knows_of_a_target_all_that_a_conversation_reads(
+    servers: dict[str, Callable[..., Target]],
+) -> None:
+    """
+    What it is not told has its default there: a key would work for few targets, and do nothing for many.
+    """
+    read: set[str] = set()
+
+    class Noted(Target):
+        __slots__ = ()
+
+        def __getattribute__(self, name: str) -> Any:
+            read.add(name)
+            return super().__getattribute__(name)
+
+    async def converse(one: Target) -> None:
+        noted = Noted(**{each.name: getattr(one, each.name) for each in fields(Target)})
+        network = Dependencies(asyncio.get_running_loop(), lambda: NOW)
+        endpoint, trace, until_then = Endpoint(one.name, one.url.host), Trace(network.loop.time), DEADLINE
+        with contextlib.suppress(AnswerError):
+            deadline = network.loop.time() + until_then
+            await wire.converse(noted, endpoint, network, trace, "any", None, deadline, offer="usual")
+        network.close()
+
+    for make in servers.values():
+        asyncio.run(converse(make()))
+    assert {"url", "proxy"} < read
+    without = {"proxy"}  # no worker has a target with one, see `is_plain`
+    assert read & {each.name for each in fields(Target)} - without <= {*Description._fields}
 
 
 def test_how_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from exporter.demo.minter import Minted
 from exporter.model.observation import Failed
+from exporter.probes.tls.starttls import DIALOGUES
 from exporter.probes.tls.tds_packets import tds_data, tds_packet
-from tests.probes.tls.starttls.test_dialogues import GOOD
+from tests.probes.tls.starttls.test_dialogues import GOOD, NAMES
 from tests.probes.tls.wire.probing import detail, explain, look, see, shown, target, tls_server, told
 from tests.support import misbehaving
 from tests.support.misbehaving import Answer, serving
@@ -30,7 +31,7 @@ def scripted(scheme: str, end: Callable[[socket], None], *, last: bytes = b"") -
 
     def answer(connection: socket, _stop: threading.Event) -> None:
         # Who speaks first is the server where it greets.
-        greets = scheme not in {"irc", "ldap", "xmpp", "xmpp-server", "postgres", "rdp", "mssql"}
+        greets = not DIALOGUES[scheme](NAMES)[0].say
         for number, said in enumerate(answers):
             if number or not greets:
                 connection.recv(1 << 16)
