@@ -195,7 +195,7 @@ class Document:
                 self.lines[*loc, index] = _line(part)
             return [self.take(part, (*loc, index)) for index, part in enumerate(node.value)]
         if "\0" in node.value:
-            self.fault(loc, "holds the character NUL, which no file name can")
+            self.fault(loc, "holds the character NUL, which no setting may have")
         if _VARIABLE.search(node.value):
             self.unexpanded.add(loc)
         return None if node.tag == f"{_PLAIN}null" else node.value.replace("\0", "\ufffd")

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from exporter.passwords import shown
+
 NEAREST = -1e15
 """Bound of Grafana's threshold: less than every value of an alert, since a rule gives only what fires."""
 
@@ -173,7 +175,14 @@ def _rules(text: str) -> list[dict[str, Any]]:
 
 
 def _rules_of(group: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [rule for rule in group.get("rules") or () if isinstance(rule, dict)]
+    rules = group.get("rules") or []
+    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+        raise FormatError(f"{shown(str(group.get('name')))} is no group of rules")
+    for rule in rules:
+        for part in ("labels", "annotations"):
+            if not isinstance(rule.get(part) or {}, dict):
+                raise FormatError(f"{part} of {shown(_name(rule))} are no names with values")
+    return rules
 
 
 def _by_name(text: str) -> Rules:
@@ -187,6 +196,8 @@ def _by_name(text: str) -> Rules:
         if isinstance(expression := plain.get("expr"), str):
             plain["expr"] = expression.strip()
         found[name, severity] = {**plain, **notes}
+    if not found:
+        raise FormatError("it has no rules")
     return found
 
 

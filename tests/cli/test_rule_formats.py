@@ -223,6 +223,11 @@ def test_older_rules_are_said_with_what_differs(tmp_path: Path, capsys: pytest.C
         (b"a text", "it has no rules"),
         (b"kind: PrometheusRule\nspec: 3", "it has no groups of rules"),
         (b"groups: [3]", "it has no groups of rules"),
+        (b"groups: []", "it has no rules"),
+        (b"groups: [{name: mine, rules: 3}]", "'mine' is no group of rules"),
+        (b"groups: [{name: mine, rules: [3]}]", "'mine' is no group of rules"),
+        (b"groups: [{rules: [{alert: ExpirySoon, labels: critical}]}]", "labels of 'ExpirySoon'"),
+        (b"groups: [{rules: [{alert: ExpirySoon, annotations: [x]}]}]", "annotations of 'ExpirySoon'"),
     ],
 )
 def test_what_holds_no_rules_is_said(

@@ -107,7 +107,11 @@ BAD_FILES = {
     "escape": ("a:\n  \x1b[1m", "2: is not UTF-8 text: control characters are not allowed"),
     "NUL by escape": (
         'targets:\n- {url: https://a, ca_file: "a\\0b"}',
-        "2: targets[0].ca_file: holds the character NUL, which no file name can",
+        "2: targets[0].ca_file: holds the character NUL, which no setting may have",
+    ),
+    "NUL in a label": (
+        'targets:\n- {url: https://a, labels: {team: "a\\0b"}}',
+        "2: targets[0].labels.team: holds the character NUL, which no setting may have",
     ),
     # YAML
     "tab": (
