@@ -44,7 +44,8 @@ def in_place(
     Return what was shown in this place, as problems are decided by it.
     """
     judged = [(one, one.judged) for one in shown if one.judged is not None]
-    # What was there from the first probe on was never accepted before it.
+    # What others showed from the first probe on was never accepted before it. What an endpoint shows itself,
+    # to which the name does not lead now, is as it was then.
     accepted, never = Past(trusted_at=held.past.trusted_at), Past()
     returned = held.shown.returns > 0 or any(one.sightings.returns for one, _ in judged)
     others = tuple(
@@ -56,7 +57,7 @@ def in_place(
             one.facts,
             last.verdict,
             last,
-            never if one.sightings.since == held.past.first_at else accepted,
+            never if one.facts is not held.facts and one.sightings.since == held.past.first_at else accepted,
             _facts(held),
             one_of_several=returned,
             elsewhere=True,

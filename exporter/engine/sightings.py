@@ -224,11 +224,12 @@ def is_long(brief: Sightings, look: int) -> bool:
 def was_brief(brief: Sightings, earlier: Sightings, now: float, moment: float = MOMENT) -> bool:
     """
     Return True when what was there until `now` (seconds since the epoch) was so for a short time only, after
-    what was there for long.
+    what was there for long until it came.
 
-    So is a deployment that was a mistake. Those that take turns for hours do so for as long each.
+    So is a deployment that was a mistake. Those that take turns for hours do so for as long each: what left
+    earlier was away for the turns of others as well.
     """
-    is_first = not (brief.returns or earlier.returns)
+    is_first = not (brief.returns or earlier.returns) and earlier.left == brief.came - 1
     return is_first and now - brief.since < moment * (brief.since - earlier.since)
 
 

@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
+from exporter.demo.minter import mint
 from exporter.model.observation import Facts, Observed
 from exporter.model.policies import DAY, HOUR
 from tests.replay import promtool
 from tests.replay.promtool import Firing, Name, firings
 from tests.replay.timeline import (
     MINUTE,
+    YEAR,
     Exporter,
     Place,
     Schedule,
@@ -20,6 +22,7 @@ from tests.replay.timeline import (
     fleet,
     leaf,
     place,
+    presented,
     record,
     served,
     target,
@@ -306,3 +309,36 @@ def test_five_servers_with_certificates_of_their_own_alert_nobody(interval: floa
     for how in (behind_one_address, one_address_at_a_time):
         for restart in (None, 2 * HOUR):
             assert told(how(by_chance(2), interval, facts), 5 * HOUR, interval, restart) == {}
+
+
+@pytest.mark.parametrize("restart", [None, 0.8], ids=["one run", "restart"])
+@pytest.mark.parametrize("interval", [5 * MINUTE, HOUR])
+@pytest.mark.parametrize(("servers", "turn"), [(3, 1), (8, 1), (8, 5), (12, 5), (12, 10)])
+@pytest.mark.parametrize("problem", ["not_trusted critical", "soon critical"])
+def test_the_bad_one_of_many_addresses_in_order_stays_as_bad(
+    problem: str, servers: int, turn: int, interval: float, restart: float | None
+) -> None:
+    """
+    Each look-up returns one of them, the next one after some looks. None is a mistake that was put right only
+    since it is there for a short time, after all others had their turns.
+
+    Clients accepted it in the first cycle. Once it was seen twice, it is known that it comes back.
+    """
+    well = [served(leaf(HOST, -number * DAY, 90 * DAY)) for number in range(10, 10 + servers)]
+    refused = presented(mint("ingress.local", ["ingress.local"], not_before=-HOUR, not_after=YEAR))
+    bad = refused if problem.startswith("not_trusted") else served(leaf(HOST, -88 * DAY, 90 * DAY))
+    cycle = servers * turn * interval
+
+    def see(now: float) -> Seeing:
+        number = int(now // (turn * interval)) % servers
+        facts = bad if number == servers - 1 and now >= cycle else well[number]
+        return {f"192.0.2.{number + 1}:443": Observed(facts)}
+
+    until = 5 * cycle
+    times = told(Place(target(URL), see), until, interval, None if restart is None else until * restart)[
+        problem
+    ]
+    # Few looks in a row, which were the first ones at it, may be the last ones, too.
+    begin = (2 if turn == 1 else 3) * cycle - turn * interval
+    steps = [step * interval for step in range(round(begin / interval), round(until / interval) + 1)]
+    assert [now for now in times if now >= begin] == steps
