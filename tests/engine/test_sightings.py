@@ -146,7 +146,7 @@ def undone(looks: int, moment: int) -> bool:
     Whether one that was shown by so many looks, a minute apart, is back after a moment of the other.
     """
     other = Sightings(1 + looks, 60.0 * looks)
-    is_brief = was_brief(other, Sightings(1, 0.0), 60.0 * (looks + moment))
+    is_brief = was_brief(other, Sightings(1, 0.0, left=looks), 60.0 * (looks + moment))
     return is_brief and is_long(other, 1 + looks + moment)
 
 
@@ -164,6 +164,16 @@ def test_a_change_that_was_undone_after_a_moment_is_no_turn(
     A fifth of the time for which what is back was there before.
     """
     assert undone(looks, moment) is expected
+
+
+def test_what_comes_after_others_is_no_moment_of_what_left_long_before() -> None:
+    """
+    A short turn is one, though nobody was there for as long as what had its turn before that of the others.
+    """
+    before, turn = Sightings(1, 0.0, left=10), Sightings(111, 6600.0)
+    assert not was_brief(turn, before, 7200.0)
+    before.left = 110
+    assert was_brief(turn, before, 7200.0)
 
 
 def test_what_was_undone_is_gone_like_after_a_first_change() -> None:
