@@ -268,14 +268,15 @@ class Inventory:
     @cached_property
     def _newest(self) -> Elsewhere[Place]:
         newest: Elsewhere[Place] = Elsewhere(self.scrape.issuances, self.scrape.at)
-        # Most leaves are alone with their names, and have no newer one.
-        first: dict[object, JudgedItem] = {}
+        # Most leaves are alone with their names, or served in many places, and have no newer one.
+        first: dict[object, float] = {}
         several: set[object] = set()
         for verdict in verdicts(self.scrape.endpoints):
             items = verdict.items if verdict is not None else ()
             newest.unseen.note(items)
             for one in items:
-                if one.kin is not None and first.setdefault(one.kin.about, one) is not one:
+                end = one.item.not_after
+                if one.kin is not None and first.setdefault(one.kin.about, end) != end:
                     several.add(one.kin.about)
         for place in places_of(self.scrape.endpoints) if several else ():
             kin, judged = place.judged.kin, place.judged

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
 from exporter.engine.collector import calm_collector
+from exporter.engine.scrape import Scrape
 from exporter.report.filters import Selection
 from exporter.report.inventory import Inventory, Rhythm
 from exporter.server.pages import certificates, overview, target
@@ -14,6 +15,7 @@ from exporter.server.pages.overview import Situation
 from tests.benchmarks.fleet import Fleet
 from tests.benchmarks.row import Row, Sizes
 from tests.browser.scenes import large
+from tests.grafana.worlds import large as shared_certificates
 from tests.support.certificates import NOW
 from tests.support.pages import scrape
 
@@ -33,11 +35,11 @@ def pages(_command: Sequence[str], _nginx: Fleet, sizes: Sizes) -> Iterator[Row]
     of = fleet.targets[-1]
     searched = Selection("host-0011")
 
-    def measured(render: Callable[[Inventory], str]) -> float:
+    def measured(render: Callable[[Inventory], str], of_fleet: Scrape = fleet) -> float:
         taken = []
         for _ in range(TIMES):
             began = time.process_time()
-            render(Inventory(fleet))
+            render(Inventory(of_fleet))
             taken.append(time.process_time() - began)
         return median(taken)
 
@@ -50,3 +52,6 @@ def pages(_command: Sequence[str], _nginx: Fleet, sizes: Sizes) -> Iterator[Row]
     }
     for name, render in lists.items():
         yield Row(f"{what}: {name}", measured(render), "s", at_most=LIMIT if name == "status page" else None)
+    # What is in many places is compared with itself.
+    shared = measured(lists["status page"], scrape(shared_certificates(sizes.fleet, NOW)))
+    yield Row(f"{what}: status page, each certificate at three targets", shared, "s", at_most=LIMIT)
