@@ -289,7 +289,7 @@ def urgent() -> table.Panel:
             Column("item", "Item", width=95),
             Column("cause", "Cause"),
             Column("owner", "Owner", width=95, heading="${label}"),
-            Column("alert", "Runbook", words=RUNBOOKS, links={"What to do": shell.TO_RUNBOOK}, width=190),
+            Column("alert", "Runbook", words=RUNBOOKS, links={"What to do": shell.TO_RUNBOOK}, width=205),
         ],
         sorted_by=[("Severity", False), ("Days left", False)],
         hidden=["same", "kind", "where", "advice", "Value #E"],
@@ -410,6 +410,7 @@ def issuers() -> table.Panel:
             Column("Value #B", "Certificates", unit="short", width=115),
         ],
         sorted_by=[("With a problem", True), ("Certificates", True)],
+        alone="Value #B",
         no_value="No certificate is known.",
     )
 
@@ -538,8 +539,9 @@ def owners() -> table.Panel:
     """
 
     def by_owner(each: str) -> str:
-        named = queries.words(f"count by ($label) ({each})", "owner", "$1", "$label")
-        return f"max by (owner) ({named})"
+        # If no target has the label there is a column all the same.
+        unnamed = queries.words(f"count by ($label) ({each})", "owner", NO_OWNER)
+        return f'max by (owner) (label_replace({unnamed}, "owner", "$1", "$label", "(.+)"))'
 
     return panels.table_panel(
         Place(
@@ -555,13 +557,14 @@ def owners() -> table.Panel:
             by_owner(f"count by ($label, target) ({CHOSEN})"),
         ),
         [
-            Column("owner", "Owner", words=NO_OWNER, heading="${label}"),
+            Column("owner", "Owner", heading="${label}"),
             Column("Value #A", "Not OK", unit="short", width=90),
             Column("Value #B", "Targets", unit="short", width=80),
         ],
         sorted_by=[("Not OK", True), ("Targets", True)],
+        alone="Value #B",
         no_value="No target is known.",
     )
 
 
-NO_OWNER = panels.words({"": Word("without this label")})
+NO_OWNER = "without this label"

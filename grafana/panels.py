@@ -250,6 +250,10 @@ def _with_trend(panel: stat.Panel, expression: str) -> stat.Panel:
     return panel.graph_mode(styles.BigValueGraphMode.AREA).min(0)
 
 
+VALUE = "Value"
+"""What Grafana calls the values of a table's query when no other one has an answer; else `Value #A`."""
+
+
 def table_panel(
     place: Place,
     queries: Sequence[str],
@@ -257,14 +261,19 @@ def table_panel(
     *,
     sorted_by: Sequence[tuple[str, bool]] = (),
     hidden: Sequence[str] = (),
+    alone: str = "",
     no_value: str,
 ) -> table.Panel:
     """
     Return a table with the queries side by side, one row for each set of labels.
 
-    `sorted_by` has titles of columns, with True for the largest first. `hidden` fields are not
-    shown.
+    `sorted_by` has titles of columns, with True for the largest first. `hidden` fields are not shown. `alone`
+    is the field of the query that may be the only one with an answer: its name is `Value` then.
     """
+    shown = {column.field: (index, column.title) for index, column in enumerate(columns)}
+    if alone in shown:
+        shown[VALUE] = shown[alone]
+    left_out = (*hidden, VALUE) if alone in hidden else hidden
     panel = _placed(table.Panel(), place).unit("none").no_value(no_value)
     panel = panel.override_by_regexp(EVERY_FIELD, EMPTY_WHERE_UNKNOWN)
     for name, expression in zip(NAMES, queries, strict=False):
@@ -275,9 +284,9 @@ def table_panel(
         model.DataTransformerConfig(
             id_val="organize",
             options={
-                "excludeByName": dict.fromkeys(("Time", *hidden), True),
-                "indexByName": {column.field: index for index, column in enumerate(columns)},
-                "renameByName": {column.field: column.title for column in columns},
+                "excludeByName": dict.fromkeys(("Time", *left_out), True),
+                "indexByName": {name: index for name, (index, _) in shown.items()},
+                "renameByName": {name: title for name, (_, title) in shown.items()},
             },
         )
     )

@@ -231,10 +231,11 @@ def diagnosis() -> table.Panel:
             Column("Value #B", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
             Column("Value #C", "Expires", unit=panels.DATE, width=135),
             Column("Value #D", "Not OK since", unit=panels.DATE, width=135),
-            Column("alert", "Runbook", words=RUNBOOKS, links={"What to do": shell.TO_RUNBOOK}, width=190),
+            Column("alert", "Runbook", words=RUNBOOKS, links={"What to do": shell.TO_RUNBOOK}, width=205),
         ],
         sorted_by=[("Severity", False), ("Days left", False)],
         hidden=["target", "kind", "Value #A"],
+        alone="Value #A",
         no_value="The target is not known yet: it appears after a scrape.",
     )
 

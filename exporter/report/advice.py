@@ -208,12 +208,12 @@ HAZARDS: dict[Hazard, str] = {
 
 LOOKUPS: dict[Lookup, str] = {
     Lookup.CRL: (
-        "Get the list from the exporter's host with `curl`: see whether a firewall or proxy is in between, "
-        "or whether the authority is down. Where none is to be got, remove `crl` from this target."
+        "Get the list with `curl` from the exporter's host: does a firewall or proxy block it, or is the "
+        "authority down? If there is none, remove `crl` from this target."
     ),
     Lookup.OCSP: (
-        "See whether a firewall or proxy keeps the exporter's host from the responder, or whether the "
-        "authority is down. Where none answers, remove `ocsp` from this target."
+        "Does a firewall or proxy keep the exporter's host from the responder, or is the authority down? If "
+        "none answers, remove `ocsp` from this target."
     ),
     Lookup.RENEWAL_INFORMATION: (
         "Nothing is due: the policy decides alone. Let the exporter's host reach the ACME server, or set "

@@ -22,6 +22,7 @@ from exporter.report.forecast import forecast
 from exporter.report.inventory import Inventory
 from exporter.report.status import Level
 from grafana import queries as builder
+from grafana.fleet import NO_OWNER
 from tests.golden.values import Scene
 from tests.grafana.conftest import DEMO, UNUSUAL
 from tests.grafana.worlds import NAMES, large, text
@@ -596,6 +597,46 @@ def test_a_certificate_on_many_targets_is_one_row(many: tuple[Prometheus, Scene,
     ]
     assert len(columns[0]) == 200
     assert columns[0] == columns[1] == columns[2]
+
+
+WELL: Mapping[str, Chosen] = {
+    "fleet": {"job": UNUSUAL, "label": "target", "value": "deployed"},
+    "target": {"job": DEMO, "target": "healthy"},
+    "exporter": {"job": DEMO},
+}
+"""Where all is well, so that tables have the fewest columns."""
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS)
+def test_values_have_a_heading_where_one_query_alone_has_an_answer(world: Prometheus, dashboard: str) -> None:
+    """
+    Grafana calls them `Value #B`, but `Value` where there are no others. Both are shown as the same, or not.
+    """
+    tables = {one["title"]: one for one in panels(DASHBOARDS[dashboard]) if one["type"] == "table"}
+    alone = set()
+    for title, table in tables.items():
+        answering = [
+            one.name
+            for one in queries(dashboard)
+            if one.panel == title and asked(world, one, WELL[dashboard])
+        ]
+        if len(answering) == 1 < len(table["targets"]):
+            alone.add(title)
+            (organized,) = (one for one in table["transformations"] if one["id"] == "organize")
+            names = (f"Value #{answering[0]}", "Value")
+            for option in organized["options"].values():
+                assert option.get(names[0]) == option.get(names[1]), title
+    expected = {"fleet": {"Certificates by issuer", "Targets by label"}, "target": {"Diagnosis"}}
+    assert alone == expected.get(dashboard, set())
+
+
+def test_targets_without_the_label_have_a_row_of_their_own(world: Prometheus) -> None:
+    """
+    Also where no target has it: a column of numbers alone says nothing.
+    """
+    for name in "AB":
+        (only,) = rows(world, "fleet", "Targets by label", name, {"job": UNUSUAL})
+        assert only.labels == {"owner": NO_OWNER}
 
 
 def test_replicas_are_counted_once(world: Prometheus) -> None:
