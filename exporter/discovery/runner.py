@@ -111,6 +111,13 @@ class Discovery:
         return any(feed.success is None for feed in self.feeds.values())
 
     @property
+    def failing(self) -> tuple[str, ...]:
+        """
+        The names of sources that could not be read the last time.
+        """
+        return tuple(feed.name for feed in self.feeds.values() if feed.success is False)
+
+    @property
     def nowhere(self) -> tuple[Nowhere, ...]:
         """
         The entries of sources whose names have no address, and whose URL no other list makes a target.

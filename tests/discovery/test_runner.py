@@ -379,6 +379,7 @@ async def test_what_asks_nobody_else_is_read_at_the_usual_pace_however_long_it_f
             while len(pauses) < 12:
                 await really_sleep(0.001)
         assert feed.success is False
+        assert runner.failing == (feed.name,)
         assert set(pauses) == {interval * spread(feed.entry.identity)}
 
 

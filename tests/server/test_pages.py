@@ -260,6 +260,8 @@ def test_a_selection_of_certificates_is_that_of_their_endpoints() -> None:
     ]
     assert html.one("form").attributes["action"] == "certificates"
     assert certificates_page(scene, Selection("nowhere")).one("p", id="shown").text == "No certificate fits"
+    unseen = Scene().see(made(name="a"), failed(Reason.DNS_TIMEOUT))
+    assert certificates_page(unseen).one("p", id="shown").text == "No certificate is known"
 
 
 def test_words_are_made_for_what_is_shown_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,6 +330,20 @@ def test_trouble_of_the_exporter_itself_is_told_first() -> None:
     assert said.text.startswith("The last scrape was cut off after 9.5 s")
     (said,) = page(fine, load_succeeded=False).all("p", class_="notice")
     assert said.text.startswith("The configuration on disk can't be used")
+
+
+def test_sources_that_can_not_be_read_are_told_on_the_page() -> None:
+    """
+    Some of them by name: new targets are not found, which no endpoint shows.
+    """
+    fleet = Inventory(scrape(Scene().see(made(name="a"), seen(facts(certificate())))))
+    for names, words in (
+        (("logs", "zone"), "read: logs , zone . What"),
+        (tuple("abcdefgh"), "read: a , b , c , d , e , f and 2 more. What"),
+    ):
+        situation = Situation(NOW, MINUTELY, failing_sources=names)
+        (said,) = read(overview.render(fleet, Selection(), situation, "./", "")).all("p", class_="notice")
+        assert words in said.text
 
 
 def test_nothing_from_outside_is_markup() -> None:

@@ -128,7 +128,8 @@ def results(selection: Selection, path: str, noun: str, shown: int, count: int, 
     elif count:
         words = f"There is no page {selection.page:,} of {counted(count, noun)}"
     else:
-        words = f"No {noun} fits"
+        filters = selection.text, selection.levels, selection.targets, selection.labels
+        words = f"No {noun} fits" if any(filters) else f"No {noun} is known"
     return element(
         "section",
         element("h2", f"{noun.capitalize()}s", id="list", class_="unseen"),

@@ -29,6 +29,10 @@ SHOWN_FINDINGS = 4
 """Findings in a row of the list; the target's page has all."""
 
 
+SHOWN_SOURCES = 6
+"""Sources that a notice names."""
+
+
 LONG_NAME, LONG_LOCATION = 40, 32
 """Characters of a name and a location that stay on one line of the list."""
 
@@ -58,6 +62,8 @@ class Situation:
     """None while /metrics is not scraped regularly."""
     load_succeeded: bool = True
     """False when the configuration on disk can't be used, and an earlier one is in use."""
+    failing_sources: tuple[str, ...] = ()
+    """Names of sources of targets that could not be read the last time."""
 
 
 def render(inventory: Inventory, selection: Selection, situation: Situation, root: str, versions: str) -> str:
@@ -135,6 +141,14 @@ def notices(inventory: Inventory, situation: Situation) -> Child:
         found.append(
             "The configuration on disk can't be used, so the one before it still is. The log has every "
             "fault, and so has `expiry-exporter --config.check`."
+        )
+    if situation.failing_sources:
+        names = ", ".join(f"`{name}`" for name in situation.failing_sources[:SHOWN_SOURCES])
+        more = len(situation.failing_sources) - SHOWN_SOURCES
+        names += f" and {more} more" if more > 0 else ""
+        found.append(
+            f"These sources of targets can't be read: {names}. What they found before is still probed, and "
+            "nothing new is found. The log says why."
         )
     # Mostly it is known with the first one: not `failures`, which counts them all.
     if len(scrape.endpoints) > 1 and all(_failed(one) for one in scrape.endpoints):

@@ -236,7 +236,8 @@ class Site:
         return self._service.fleet_of(await self._service.recent())
 
     def _situation(self) -> Situation:
-        return Situation(self._service.clock(), self._service.rhythm, self._service.load_succeeded)
+        service = self._service
+        return Situation(service.clock(), service.rhythm, service.load_succeeded, service.discovery.failing)
 
 
 def wants_page(request: web.Request) -> bool:
