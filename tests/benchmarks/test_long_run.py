@@ -7,6 +7,7 @@ import logging
 import shutil
 import sqlite3
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -36,24 +37,25 @@ def test_targets_that_change_leave_nothing_behind() -> None:
     assert late.state < 8_000_000
 
 
-# Four hours reach what some minutes do.
+# Six hours reach what some minutes do.
 @pytest.mark.no_cover
 def test_without_handshakes_as_many_objects_stay_as_there_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    The whole service over four hours of its clock, with caches that are full from the first hour on: neither
-    its objects nor its series grow, and the state file has what is needed for the present targets.
+    The whole service over six hours of its clock, with caches that are full after two: then neither its
+    objects nor its series grow, and the state file has what is needed for the present targets.
     """
     # Else the lines of log are kept, too.
     caplog.set_level(logging.CRITICAL, "exporter")
     monkeypatch.setattr("exporter.model.caches.LEAST_LIMIT", 1_000_000)
     monkeypatch.setattr("exporter.model.caches.LIMIT_PER_TARGET", 1)
-    found = replayed(tmp_path, targets=25, scrapes=240, every=20)
-    objects, lines = zip(*found, strict=True)
+    found = replayed(tmp_path, targets=25, scrapes=360, every=20)
 
-    assert max(objects[6:]) < 1.1 * max(objects[3:6])
-    assert max(lines[6:]) < 1.15 * max(lines[3:6])
+    # One note says little: how many addresses of a name are known is chance, up to a fifth of all objects.
+    for figures in zip(*found, strict=True):
+        early, late = mean(figures[6:12]), mean(figures[12:])
+        assert late < 1.1 * early
     with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as state:
         ((targets,),) = state.execute("SELECT count(*) FROM target")
     assert targets <= 25
