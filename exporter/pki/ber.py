@@ -291,9 +291,14 @@ def elements(encoding: bytes) -> list[bytes]:
     Return the encodings inside a constructed encoding (X.690 section 8.1). Raises ValueError.
     """
     position, end, _ = bounds(encoding, 0)
-    found = []
+    found, size = [], len(encoding)
     while position < end:
-        _, _, following = bounds(encoding, position)
+        following = size + 1
+        # Most have a tag and a length of one byte each.
+        if position + 1 < size and encoding[position] & 0x1F != 0x1F and encoding[position + 1] < 0x80:
+            following = position + 2 + encoding[position + 1]
+        if following > size:
+            _, _, following = bounds(encoding, position)
         found.append(encoding[position:following])
         position = following
     return found

@@ -29,7 +29,7 @@ from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate
 from exporter.pki import oddities
 from exporter.pki.ber import SEQUENCE, as_der, bounds, elements
-from exporter.pki.fields import encoded_names, tbs_fields
+from exporter.pki.fields import encoded_names, fields_of
 from exporter.pki.mended import _SUBJECT_ALTERNATIVE_NAME, NAME_LIMIT, _mended, only_with
 from exporter.pki.times import read_time
 
@@ -232,7 +232,8 @@ def _facts(der: bytes) -> Certificate:
     loaded, readable, plain = _loaded(der)
     try:
         serial = format(loaded.serial_number, "x")
-        encoded = tbs_fields(plain)
+        parts = elements(plain)
+        encoded = fields_of(parts)
         begin, end = elements(encoded[4])
         not_before, odd_begin = read_time(begin, "begin")
         not_after, odd_end = read_time(end, "end")
@@ -249,7 +250,7 @@ def _facts(der: bytes) -> Certificate:
         odd_end,
         oddities.of_version(encoded),
         odd_extensions,
-        oddities.of_algorithms(plain, encoded),
+        oddities.of_algorithms(parts, encoded),
     ]
     if serial.startswith("-"):
         found.append("its serial number is negative (Go refuses that)")
@@ -406,7 +407,8 @@ def _extensions(loaded: x509.Certificate, der: bytes) -> tuple[dict[type[x509.Ex
     odd = ""
     try:
         for extension in loaded.extensions:
-            found.setdefault(type(extension.value), extension.value)
+            value = extension.value
+            found.setdefault(type(value), value)
         return found, ""  # noqa: TRY300 -- reading them is what may raise
     except x509.DuplicateExtension as error:
         # RFC 5280 section 4.2. OpenSSL refuses such only of those that it knows.

@@ -23,8 +23,16 @@ def tbs_fields(der: bytes) -> list[bytes]:
     """
     Return the encoded fields of a TBSCertificate (RFC 5280 section 4.1), version first. Raises ValueError.
     """
-    outer = elements(der)
-    fields = elements(outer[0]) if outer else []
+    return fields_of(elements(der))
+
+
+def fields_of(parts: list[bytes]) -> list[bytes]:
+    """
+    Return the fields, as `tbs_fields` does, by the parts of a certificate: the TBSCertificate is the first.
+
+    Raises ValueError.
+    """
+    fields = elements(parts[0]) if parts else []
     if fields and fields[0][0] != TBS_VERSION:
         fields.insert(0, b"")  # version 1 is not encoded
     if len(fields) < 7:
@@ -38,16 +46,6 @@ def signed_part(der: bytes) -> bytes:
     """
     signed, *_ = elements(der)
     return signed
-
-
-def signature_algorithm(der: bytes) -> bytes:
-    """
-    Return the algorithm of the signature as it is encoded beside it. Raises ValueError.
-    """
-    parts = elements(der)
-    if len(parts) < 2:
-        raise ValueError("it has too few parts")
-    return parts[1]
 
 
 def encoded_names(der: bytes) -> tuple[bytes, bytes]:

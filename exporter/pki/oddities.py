@@ -5,7 +5,7 @@ Why strict clients refuse the encoding of a certificate that others read. Pure.
 from OpenSSL import crypto
 
 from exporter.pki.ber import INTEGER, as_der, bounds
-from exporter.pki.fields import TBS_EXTENSIONS, TBS_VERSION, VERSION_3, signature_algorithm
+from exporter.pki.fields import TBS_EXTENSIONS, TBS_VERSION, VERSION_3
 
 _VERSIONS = (b"", *(bytes((TBS_VERSION, 3, INTEGER, 1, number)) for number in range(3)))
 
@@ -49,13 +49,11 @@ def of_version(fields: list[bytes]) -> str:
     return "its version is not 3, and the rest of it is"
 
 
-def of_algorithms(plain: bytes, fields: list[bytes]) -> str:
+def of_algorithms(parts: list[bytes], fields: list[bytes]) -> str:
     """
     Return the reason why clients refuse a certificate that names two algorithms for its one signature (RFC
-    5280 section 4.1.1.2); empty when it does not. `plain` is the certificate in DER.
+    5280 section 4.1.1.2); empty when it does not. `parts` and `fields` are those of `fields_of`.
     """
-    return (
-        ""
-        if fields[2] == signature_algorithm(plain)
-        else "it names one algorithm for its signature, and another beside it"
-    )
+    if fields[2] == parts[1]:
+        return ""
+    return "it names one algorithm for its signature, and another beside it"

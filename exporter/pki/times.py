@@ -18,8 +18,8 @@ SOME_TIME = bytes((UTC_TIME, 13)) + b"500101000000Z"
 # Times as RFC 5280 section 4.1.2.5 wants them, then as OpenSSL, Go, Java and devices read and write them.
 # Seconds, a fraction and the offset from UTC may be there or not.
 _STRICT_TIMES = {
-    UTC_TIME: re.compile(rb"\d{12}Z"),
-    GENERALIZED_TIME: re.compile(rb"\d{14}Z"),
+    UTC_TIME: re.compile(rb"(\d\d)" + rb"(\d\d)" * 5 + rb"Z"),
+    GENERALIZED_TIME: re.compile(rb"(\d{4})" + rb"(\d\d)" * 5 + rb"Z"),
 }
 
 
@@ -50,10 +50,16 @@ def read_time(time: bytes, what: str) -> tuple[float, str]:
     if tag not in TIMES:
         raise ValueError(f"its {what} is no date")
     shown = digits[:30].decode("ascii", "replace")
-    found = TIMES[tag].fullmatch(digits)
-    if found is None:
-        raise ValueError(f"its {what} {shown!r} is no date")
-    year, month, day, hour, minute, second, hours, minutes = (int(part or 0) for part in found.groups())
+    offset = 0
+    strict = _STRICT_TIMES[tag].fullmatch(digits)
+    if strict is not None:
+        year, month, day, hour, minute, second = map(int, strict.groups())
+    else:
+        found = TIMES[tag].fullmatch(digits)
+        if found is None:
+            raise ValueError(f"its {what} {shown!r} is no date")
+        year, month, day, hour, minute, second, hours, minutes = (int(part or 0) for part in found.groups())
+        offset = hours * 3600 + (-minutes if found[7] and found[7].startswith(b"-") else minutes) * 60
     if tag == UTC_TIME:
         year += 2000 if year < 50 else 1900
     # The calendar of the library begins with the year 1.
@@ -62,9 +68,8 @@ def read_time(time: bytes, what: str) -> tuple[float, str]:
         whole = datetime(year + shift, month, day, hour, minute, second, tzinfo=UTC).timestamp()
     except ValueError as error:
         raise ValueError(f"its {what} {shown!r} is no date: {error}") from None
-    offset = hours * 3600 + (-minutes if found[7] and found[7].startswith(b"-") else minutes) * 60
     moment = whole - offset - (_CALENDAR_SECONDS if shift else 0)
-    if _STRICT_TIMES[tag].fullmatch(digits) is None:
+    if strict is None:
         form = "YYMMDDhhmmssZ" if tag == UTC_TIME else "YYYYMMDDhhmmssZ"
         return moment, f"its {what} {shown} is not of the form {form}"
     if tag == GENERALIZED_TIME and moment < 0:

@@ -389,15 +389,15 @@ class _Looking:
         Return the items of the file and of those that it names. Raises ProbeError.
         """
         data, modified = self._read(self.path)
-        password = self.password
+        given = ParseContext(self.password, modified)
         with _parsing:
             found = recognised(data)
-        if found.is_keystore:
+            parsed = found.read(given) if not found.is_keystore else None
+        if parsed is None:
             beside = self._sibling()
-            password = password if beside is None else beside
-        given = ParseContext(password, modified)
-        with _parsing:
-            parsed = found.read(given)
+            given = ParseContext(self.password if beside is None else beside, modified)
+            with _parsing:
+                parsed = found.read(given)
         if not parsed.references:
             return parsed
         findings = Findings(given.budget)
