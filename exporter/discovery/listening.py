@@ -10,12 +10,11 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
-from exporter.discovery.names import below_wildcards, hosts
+from exporter.discovery.names import name_to_ask_for
 from exporter.model.errors import ProbeError
 from exporter.model.hosts import join_host_port
 from exporter.model.schemes import SCHEMES
@@ -153,27 +152,16 @@ async def _tried(one: Socket, context: Context) -> list[str]:
             try:
                 session = handshake.Session(connection, openssl.context("any", None), None, trace)
                 try:
-                    return [scheme, _name(await session.handshake())]
+                    return [scheme, name_to_ask_for((await session.handshake()).names)]
                 except handshake.HandshakeError as error:
                     # A server that refuses us in TLS, or after its certificate, speaks it all the same.
-                    return [scheme, _name(error.seen)] if error.seen is not None else ["", ""]
+                    return [scheme, name_to_ask_for(error.seen.names)] if error.seen is not None else ["", ""]
                 finally:
                     session.close()
             finally:
                 connection.close()
     except (ProbeError, OSError, TimeoutError):
         return ["", ""]
-
-
-def _name(seen: handshake.Seen | None) -> str:
-    """
-    Return the first host name on a certificate, or else one below its first wildcard; empty when there is
-    none.
-    """
-    if seen is None or seen.chain.lacks_leaf:
-        return ""
-    names = seen.chain.leaf.dns_names
-    return next(chain(hosts(names), below_wildcards(names)), "")
 
 
 def listening(proc: Path, notes: dict[str, None]) -> Iterator[Socket]:

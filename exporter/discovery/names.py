@@ -3,6 +3,7 @@ Names by which a server is asked for its certificate: those that are configured,
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from exporter.model.hosts import TargetError, normal_host, parse_ip
 
@@ -36,3 +37,11 @@ def below_wildcards(names: Sequence[str]) -> Iterator[str]:
         for name in names:
             if name.startswith("*.") and host_name(host := f"{label}{name[1:]}"):
                 yield host
+
+
+def name_to_ask_for(names: Sequence[str]) -> str:
+    """
+    Return the first host among the names of a certificate, or else one below its first wildcard; empty when
+    there is none.
+    """
+    return next(chain(hosts(names), below_wildcards(names)), "")

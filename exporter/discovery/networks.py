@@ -15,9 +15,10 @@ from typing import Any
 
 from exporter.config.sources import NetworksSource, merged
 from exporter.discovery.base import Context, Found, Listing, Source
+from exporter.discovery.names import name_to_ask_for
 from exporter.discovery.threads import in_thread
 from exporter.discovery.trying import RUN, Place, lives, tried
-from exporter.model.hosts import parse_ip
+from exporter.model.hosts import join_host_port, parse_ip
 
 INTERVAL = 300.0
 """A run after a whole round has nothing to do until a day has passed."""
@@ -135,8 +136,20 @@ class _Round:
     position: int
     speaks: dict[str, int]
     """By `address port` of what spoke TLS, how many more tries may fail until it is no target any more."""
+    names: dict[str, str] = field(default_factory=dict)
+    """By the same, the name that it is asked for: one on its certificate, which has no address mostly."""
     others: list[tuple[Plan, float, int]] = field(default_factory=list)
     """Rounds over other networks or ports before a change of these: when each began, and how far it came."""
+
+    def take(self, place: Place, names: Sequence[str] | None) -> None:
+        """
+        Take the answer of a place: the names on its certificate, or None where no TLS is spoken.
+        """
+        key = f"{place.address} {place.port}"
+        self.speaks[key] = lives(self.speaks.get(key, 0), speaks=names is not None)
+        # What has its name still is the same target.
+        if names is not None and self.names.get(key) not in names:
+            self.names[key] = name_to_ask_for(names)
 
     def was_tried(self, place: Place) -> bool:
         """
@@ -159,6 +172,8 @@ def _remembered(value: Any, plan: Plan, now: float) -> _Round:
             for one, left in value["speaks"].items()
             if type(left) is int and (value["plan"] == plan.identity or plan.has(one))
         }
+        # An earlier version had none.
+        names = {one: str(name) for one, name in value.get("names", {}).items() if one in known}
         others = [_other(*one) for one in value.get("others", ())]
         if value["plan"] != plan.identity and "networks" in value:
             others.append(_other(value["networks"], value["ports"], began, position))
@@ -166,10 +181,10 @@ def _remembered(value: Any, plan: Plan, now: float) -> _Round:
         return _Round(now, 0, {})
     others = [one for one in others if 0 <= now - one[1] < ROUND][-OTHERS_LIMIT:]
     if value["plan"] != plan.identity:
-        return _Round(now, 0, known, others)
+        return _Round(now, 0, known, names, others)
     if position >= plan.size and not 0 <= now - began < ROUND:
-        return _Round(now, 0, known)
-    return _Round(began, position, known, others)
+        return _Round(now, 0, known, names)
+    return _Round(began, position, known, names, others)
 
 
 def _other(networks: Any, ports: Any, began: Any, position: Any) -> tuple[Plan, float, int]:
@@ -191,6 +206,7 @@ def _to_remember(plan: Plan, known: _Round) -> dict[str, Any]:
         "began": known.began,
         "position": known.position,
         "speaks": {one: left for one, left in sorted(known.speaks.items()) if left},
+        "names": {one: name for one, name in known.names.items() if name and known.speaks.get(one)},
         "networks": plan.networks,
         "ports": plan.ports,
         "others": [[one.networks, one.ports, *when] for one, *when in known.others],
@@ -227,9 +243,8 @@ async def run(settings: NetworksSource, context: Context) -> Listing:
             known.position = position + 1
             yield place
 
-    async for place, speaks in tried(context.network, places(), settings.rate, tell):
-        key = f"{place.address} {place.port}"
-        known.speaks[key] = lives(known.speaks.get(key, 0), speaks=speaks)
+    async for place, names in tried(context.network, places(), settings.rate, tell):
+        known.take(place, names)
     known.position = last
     notes = []
     if last < plan.size:
@@ -238,16 +253,18 @@ async def run(settings: NetworksSource, context: Context) -> Listing:
     def listing() -> Listing:
         remember = _to_remember(plan, known)
         speaking = context.network.calm.gently(remember["speaks"])
-        return Listing(tuple(_found(plan, one) for one in speaking), tuple(notes), remember)
+        found = tuple(_found(plan, one, known.names.get(one, "")) for one in speaking)
+        return Listing(found, tuple(notes), remember)
 
     # Of tens of thousands it takes a second: not on the event loop.
     return await in_thread(listing)
 
 
-def _found(plan: Plan, spoke: str) -> Found:
+def _found(plan: Plan, spoke: str, name: str) -> Found:
     address, port = _place_of(spoke)
-    place = Place(address, port)
-    return Found(place.url, f"port {port} of {address} in the network {plan.network_of(address)} speaks TLS")
+    why = f"port {port} of {address} in the network {plan.network_of(address)} speaks TLS"
+    shown = f"{name} on {join_host_port(address, port)}" if name else ""
+    return Found(Place(address, port).url, why, shown, settings={"server_name": name} if name else {})
 
 
 SOURCE = Source("networks", INTERVAL, run, by_place=True)

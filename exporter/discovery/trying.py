@@ -3,7 +3,7 @@ Tries of places that may speak TLS: one connection each, at a bounded rate, and 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -86,13 +86,15 @@ def lives(before: int, *, speaks: bool) -> int:
     return LIVES if speaks else max(0, before - 1)
 
 
-async def speaks_tls(network: Network, place: Place) -> bool:
+async def names_at(network: Network, place: Place) -> Sequence[str] | None:
     """
-    Return True when TLS is spoken at this place, whatever certificate it shows, and even if it refuses us.
+    Return the names on the certificate of this place, none if it shows none; None where no TLS is spoken.
+
+    A server that refuses us in TLS speaks it.
     """
     if ip_address(place.address).is_unspecified:
         # A zone has it for what shall not be reached. A connection there gets to this host.
-        return False
+        return None
     target = Target(_url(place), place.url, server_name=place.name or None)
     trace = Trace(network.loop.time)
     deadline = trace.clock() + PATIENCE
@@ -101,21 +103,22 @@ async def speaks_tls(network: Network, place: Place) -> bool:
             target, Endpoint(place.url, place.address), network, trace, deadline
         )
     except (ProbeError, OSError, TimeoutError):
-        return False
+        return None
     session = None
     try:
         context = openssl.context("any", None, alpn=SCHEMES[target.url.scheme].alpn)
         session = handshake.Session(connection, context, target.sni, trace)
-        await session.handshake()
+        return (await session.handshake()).names
     except handshake.HandshakeError as error:
-        return error.seen is not None or _is_alert(error.error)
+        if error.seen is not None:
+            return error.seen.names
+        return () if _is_alert(error.error) else None
     except (ProbeError, OSError, TimeoutError):
-        return False
+        return None
     finally:
         if session is not None:
             session.close()
         connection.close()
-    return True
 
 
 def _url(place: Place) -> Url:
@@ -134,17 +137,17 @@ async def tried(
     places: Iterable[Place],
     rate: float,
     progress: Callable[[int], None] = lambda _: None,
-) -> AsyncIterator[tuple[Place, bool]]:
+) -> AsyncIterator[tuple[Place, Sequence[str] | None]]:
     """
-    Yield each place with whether it speaks TLS, in the order of the answers. `rate`: new connections a
-    second. `progress` gets the number of answers so far.
+    Yield each place with what `names_at` says, in the order of the answers. `rate`: new connections a second.
+    `progress` gets the number of answers so far.
     """
     loop = network.loop
-    answers: asyncio.Queue[tuple[Place, bool]] = asyncio.Queue()
+    answers: asyncio.Queue[tuple[Place, Sequence[str] | None]] = asyncio.Queue()
     under_way: set[asyncio.Task[None]] = set()
 
     async def one_try(place: Place) -> None:
-        answers.put_nowait((place, await speaks_tls(network, place)))
+        answers.put_nowait((place, await names_at(network, place)))
 
     done = 0
     gap = 1 / rate

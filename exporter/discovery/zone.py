@@ -104,8 +104,8 @@ async def run(settings: ZoneSource, context: Context) -> Listing:
     for _, name, port in plan.due:
         if name in gone:
             plan.take(name, port, (), speaks=False)
-    async for place, speaks in tried(context.network, places, settings.rate, tell):
-        plan.take(place.name, place.port, zone[place.name], speaks=speaks)
+    async for place, names in tried(context.network, places, settings.rate, tell):
+        plan.take(place.name, place.port, zone[place.name], speaks=names is not None)
     if plan.later:
         notes.append(f"{plan.later:,} places are not tried yet: the next run goes on with them")
     calm = context.network.calm

@@ -117,15 +117,16 @@ def epic(directory: Path) -> Iterator[Situation]:
     A wildcard on an internal service that stands in no inventory.
     """
     with nginx(directory, Site([ending("*.internal.example")]), host="127.0.0.3") as server:
-        yield in_a_network(server)
+        yield in_a_network(server, "www.internal.example")
 
 
-def in_a_network(server: Server) -> Situation:
+def in_a_network(server: Server, name: str) -> Situation:
     """
     A service at an address that nobody wrote down.
     """
     networks = f"{{cidr: 127.0.0.0/28, ports: [{server.port}], rate: 1000}}"
-    return Situation(f"discover: [networks: {networks}]", f"tls://{server.authority}", "renewal_overdue")
+    target = f"{name} on {server.authority}"
+    return Situation(f"discover: [networks: {networks}]", target, "renewal_overdue")
 
 
 @situation("equifax-2017")
@@ -134,7 +135,7 @@ def equifax(directory: Path) -> Iterator[Situation]:
     A device that inspects traffic: nothing breaks when its certificate ends.
     """
     with nginx(directory, Site([ending("inspection.example")]), host="127.0.0.5") as server:
-        yield in_a_network(server)
+        yield in_a_network(server, "inspection.example")
 
 
 @situation("linkedin-2019")

@@ -17,7 +17,7 @@ from exporter.discovery import source, trying
 from exporter.discovery.base import Context, Listing
 from exporter.discovery.lists import wanting
 from exporter.discovery.networks import ROUND, planned
-from exporter.discovery.trying import LIVES, Place, speaks_tls, tried
+from exporter.discovery.trying import LIVES, Place, names_at, tried
 from exporter.net.network import Network
 from tests.support import misbehaving
 from tests.support.certificates import DAY, NOW, authority
@@ -68,17 +68,48 @@ def test_what_speaks_tls_becomes_a_target_and_is_tried_again_after_a_day(tmp_pat
     assert (later.found, len(told)) == ((), 1)
 
 
+def test_a_place_is_asked_for_by_a_name_on_its_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The first at first; the same while the certificate has it. What is tried is a fake.
+    """
+    shown: list[str] = []
+
+    async def fake(_: Network, _place: Place) -> tuple[str, ...]:
+        return tuple(shown)
+
+    monkeypatch.setattr(trying, "names_at", fake)
+    settings = NetworksSource(cidr=["127.0.0.7"], ports=[8443], rate=1000)
+    remembered: object = None
+    asked = []
+    days: tuple[list[str], ...] = (
+        [],
+        ["a.example", "b.example"],
+        ["c.example", "a.example"],
+        ["b.example"],
+        ["*.d.example"],
+    )
+    for day, names in enumerate(days):
+        shown[:] = names
+        listing, _ = run(settings, json.loads(json.dumps(remembered)), NOW + day * ROUND)
+        remembered = listing.remember
+        (one,) = listing.found
+        assert one.url == "tls://127.0.0.7:8443"
+        asked.append((one.name, one.settings.get("server_name")))
+    expected = ["a.example", "a.example", "b.example", "www.d.example"]
+    assert asked == [("", None), *((f"{name} on 127.0.0.7:8443", name) for name in expected)]
+
+
 def test_what_is_excluded_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     What is tried is a fake.
     """
     tried_here: list[str] = []
 
-    async def fake(_: Network, place: Place) -> bool:
+    async def fake(_: Network, place: Place) -> tuple[str, ...]:
         tried_here.append(place.address)
-        return True
+        return ()
 
-    monkeypatch.setattr(trying, "speaks_tls", fake)
+    monkeypatch.setattr(trying, "names_at", fake)
     settings = NetworksSource(cidr=["127.0.0.0/29"], ports=[443], rate=1000)
     listing, _ = run(settings, exclude=["127.0.0.[1-4]"])
     assert sorted(tried_here) == ["127.0.0.5", "127.0.0.6"]
@@ -112,9 +143,9 @@ async def test_connections_are_bounded_in_rate_and_number(
     network = Network(loop)
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         place = Place("127.0.0.1", server.sockets[0].getsockname()[1])
-        answers = [speaks async for _, speaks in tried(network, [place] * 12, rate)]
+        answers = [names async for _, names in tried(network, [place] * 12, rate)]
     network.close()
-    assert answers == [False] * 12
+    assert answers == [None] * 12
     assert len(begun) == 12
     # Who woke up late makes up for one gap at most.
     assert begun[-1] - begun[0] >= 10 / rate
@@ -128,11 +159,11 @@ async def test_a_try_gives_way_to_a_scrape(monkeypatch: pytest.MonkeyPatch) -> N
     network = Network(asyncio.get_running_loop())
     begun: list[Place] = []
 
-    async def fake(_: Network, place: Place) -> bool:
+    async def fake(_: Network, place: Place) -> tuple[str, ...]:
         begun.append(place)
-        return True
+        return ()
 
-    monkeypatch.setattr(trying, "speaks_tls", fake)
+    monkeypatch.setattr(trying, "names_at", fake)
     places = [Place("127.0.0.1", 1), Place("127.0.0.1", 2)]
 
     async def answers() -> list[Place]:
@@ -179,9 +210,9 @@ def test_what_was_tried_today_is_not_tried_again_in_other_networks(monkeypatch: 
     """
     asked: list[str] = []
 
-    async def fake(_: Network, place: Place) -> bool:
+    async def fake(_: Network, place: Place) -> tuple[str, ...] | None:
         asked.append(f"{place.address} {place.port}")
-        return place.address in {"127.0.0.3", "127.0.0.9"}
+        return () if place.address in {"127.0.0.3", "127.0.0.9"} else None
 
     def tried_in(
         cidr: str, ports: list[int], remembered: object, now: float = NOW
@@ -194,7 +225,7 @@ def test_what_was_tried_today_is_not_tried_again_in_other_networks(monkeypatch: 
     def addresses(last: range, port: int) -> set[str]:
         return {f"127.0.0.{number} {port}" for number in last}
 
-    monkeypatch.setattr(trying, "speaks_tls", fake)
+    monkeypatch.setattr(trying, "names_at", fake)
     monkeypatch.setattr("exporter.discovery.networks.RUN", 0.01)
     first, listing = tried_in("127.0.0.0/28", [1], None)
     assert len(first) == 10
@@ -312,7 +343,7 @@ def test_a_refusal_in_tls_is_tls(answer: misbehaving.Answer, speaks: bool) -> No
     async def work(port: int) -> bool:
         network = Network(asyncio.get_running_loop())
         try:
-            return await speaks_tls(network, Place("127.0.0.1", port))
+            return await names_at(network, Place("127.0.0.1", port)) is not None
         finally:
             network.close()
 

@@ -98,13 +98,13 @@ async def test_a_restart_in_the_middle_of_a_run_has_no_address_tried_twice(
     begun: list[str] = []
     hangs = asyncio.Event()
 
-    async def fake(_: Network, place: Place) -> bool:
+    async def fake(_: Network, place: Place) -> tuple[str, ...]:
         begun.append(place.address)
         if len(begun) == 6:
             await hangs.wait()
-        return True
+        return ()
 
-    monkeypatch.setattr(trying, "speaks_tls", fake)
+    monkeypatch.setattr(trying, "names_at", fake)
     monkeypatch.setattr(trying, "AT_ONCE", 1)
     (tmp_path / "expiry.yml").write_text("discover: [{networks: {cidr: 127.0.0.0/28, rate: 1000}}]")
     async with serving(tmp_path):

@@ -283,12 +283,12 @@ def test_a_run_that_is_stopped_is_gone_on_with(tmp_path: Path, monkeypatch: pyte
     """
     begun: list[str] = []
 
-    async def fake(_: Network, place: Place) -> bool:
+    async def fake(_: Network, place: Place) -> tuple[str, ...] | None:
         begun.append(place.name)
         if len(begun) == 3:
             runs[0].cancel()
             await asyncio.sleep(3600)
-        return place.name != "b.example.test"
+        return () if place.name != "b.example.test" else None
 
     async def work() -> Any:
         network = Network(asyncio.get_running_loop())
@@ -300,7 +300,7 @@ def test_a_run_that_is_stopped_is_gone_on_with(tmp_path: Path, monkeypatch: pyte
         return json.loads(json.dumps(reached[-1]()))
 
     runs: list[asyncio.Future[Listing]] = []
-    monkeypatch.setattr(trying, "speaks_tls", fake)
+    monkeypatch.setattr(trying, "names_at", fake)
     monkeypatch.setattr(trying, "AT_ONCE", 1)
     records = "".join(f"{name} A 127.0.0.1\n" for name in "abcd")
     settings = zone_of(name="example.test", file=zone_file(tmp_path, records), rate=1000)

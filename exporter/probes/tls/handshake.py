@@ -49,6 +49,14 @@ class Seen:
     chain: Chain
     tls: Tls
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """
+        The host names on the leaf, as they stand there; none if there is no leaf that could be parsed.
+        """
+        chain = self.chain
+        return chain.leaf.dns_names if chain.certificates and not chain.lacks_leaf else ()
+
 
 Shown = tuple[tuple[bytes, ...], str, str, str | None, bool, bytes | None]
 """The data of a handshake as it came: the arguments of `seen_from`."""
