@@ -1051,7 +1051,7 @@ def test_a_ca_with_a_key_that_is_dear_to_verify_with_is_not_followed(monkeypatch
     assert faults(leaf, large, anchors=store(large)) == []
     assert faults(LEAF, ISSUER, large) == []
     monkeypatch.setitem(LARGEST_KEYS, "rsa", 2048)
-    assert faults(leaf, large) == []
+    assert faults(large.issue(NAME, [NAME]), large) == []
 
 
 def test_weak_anchor_is_no_fault() -> None:
