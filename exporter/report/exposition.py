@@ -16,7 +16,7 @@ from typing import Any
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.sightings import FEW
-from exporter.judgement.hidden import at_each_endpoint, hidden_by
+from exporter.judgement.hidden import Beside, at_each_endpoint
 from exporter.judgement.issued import NONE, Elsewhere, Issuances, newest_ends
 from exporter.judgement.problems import Key, pending
 from exporter.judgement.verdicts import JudgedItem, Verdict
@@ -162,9 +162,11 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
     `external_url` is the address of the exporter's pages for people; None: it is not known.
     """
     reached = reach(problems)
-    present: dict[str, list[Key]] = defaultdict(list)
+    present: dict[str, list[tuple[Key, float]]] = defaultdict(list)
     for row in problems:
-        present[row.found.onset.known.target.name].append(row.found.onset.key)
+        onset = row.found.onset
+        present[onset.known.target.name].append((onset.key, onset.at))
+    beside = {name: Beside(there) for name, there in present.items()}
     for row in problems:
         onset = row.found.onset
         target, said = onset.known.target, words(row, reached, external_url)
@@ -173,7 +175,7 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
         which = (("kind", onset.kind or ""), *about, ("fingerprint_sha256", fingerprint_of(row)))
         yield PROBLEM, line(PROBLEM, _present((*named, *which, *target.labels)), end_of(row))
         text = (("cause", said.cause), ("where", said.where), ("advice", said.advice), ("text", said.text))
-        other = hidden_by(onset.key, present[target.name]) or ""
+        other = beside[target.name].hider(onset.key) or ""
         place = ("location", onset.known.location)
         rest = (place, *text, ("hidden_by", other), ("remembered", "yes" if is_remembered(row) else ""))
         yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *rest, *target.labels)), 1)

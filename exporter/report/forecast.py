@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.engine.scrape import EndpointRow, verdicts
-from exporter.judgement.hidden import hidden_by
+from exporter.judgement.hidden import Beside
 from exporter.judgement.issued import Elsewhere, newest_ends
 from exporter.judgement.problems import Key, Onset, causes, found
 from exporter.model.observation import Failed
@@ -153,12 +153,12 @@ def _told(alerts: Sequence[Alert], now: float) -> Iterator[Alert]:
     """
     Yield the alerts that none beside them inhibits. Nothing is resolved in a forecast, so none is told later.
     """
-    firing: dict[str, list[Alert]] = defaultdict(list)
+    firing: dict[str, list[tuple[Key, float]]] = defaultdict(list)
     for one in alerts:
-        firing[one.target].append(one)
+        firing[one.target].append((one.key, one.at))
+    beside = {target: Beside(there) for target, there in firing.items()}
     for one in alerts:
-        beside = (other.key for other in firing[one.target] if other.at <= max(one.at, now))
-        if hidden_by(one.key, beside) is None:
+        if beside[one.target].hider(one.key, max(one.at, now)) is None:
             yield one
 
 

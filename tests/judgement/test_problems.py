@@ -2,6 +2,7 @@
 Problems: which there are at a time, and that the forecast is the same asked about later.
 """
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import EndpointRow
-from exporter.judgement.hidden import hidden_by
+from exporter.judgement.hidden import Beside
 from exporter.judgement.issued import newest_ends
 from exporter.judgement.problems import Found, Key, is_well, problems
 from exporter.model.observation import Facts, FoundHazard, Item, Observed
@@ -395,4 +396,20 @@ def test_an_end_that_is_near_is_hidden_by_what_says_more(
     By the table: never by something milder, nor by a problem of another item.
     """
     key: Key = ("shop", "leaf", Problem.SOON, severity)
-    assert hidden_by(key, [key, *(("shop", *one) for one in beside)]) == hider
+    there = Beside((one, NOW) for one in (key, *(("shop", *one) for one in beside)))
+    assert there.hider(key) == hider
+    assert there.hider(key, NOW - 1) is None
+
+
+@pytest.mark.no_cover
+def test_thousands_beside_each_other_take_time_that_grows_with_their_number() -> None:
+    """
+    A file may have as many items, each with a warning and what is critical. Each with each took seconds.
+    """
+    ends = (Problem.SOON, WARNED), (Problem.SOON, CRITICAL), (Problem.NOT_TRUSTED, CRITICAL)
+    keys: list[Key] = [("file", f"certificate-{number}", *end) for number in range(3000) for end in ends]
+    began = time.thread_time()
+    there = Beside((key, NOW) for key in keys)
+    hidden = [key for key in keys if there.hider(key) is not None]
+    assert time.thread_time() - began < 0.5
+    assert len(hidden) == 3000
