@@ -5,8 +5,9 @@ Times are seconds since the epoch, and once more as text in `rfc3339`; unknown v
 API.
 """
 
-from collections.abc import Iterator
-from itertools import islice
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 
 from exporter.engine.scrape import EndpointRow
 from exporter.judgement.coverage import MOST_OF_ONE
@@ -14,20 +15,26 @@ from exporter.judgement.verdicts import JudgedItem
 from exporter.model.observation import Failed
 from exporter.report.filters import Selection
 from exporter.report.inventory import Inventory
-from exporter.report.status import Status
+from exporter.report.status import Finding, Level, Status
 from exporter.report.times import in_text
 
 Document = dict[str, object]
+
+
+FINDINGS_LIMIT = 20
+"""Findings about an endpoint up to which each of its items has all of them. A file may have thousands of
+items, each with a finding of its own."""
 
 
 def endpoint(row: EndpointRow, inventory: Inventory, now: float) -> Document:
     """
     Return an endpoint with all its items.
     """
+    status = inventory.status(row, now)
     head = {**_head(row), "policy": row.target.policy.name, "last_seen": row.held.seen_at}
     return {
         **in_text(head, "last_seen"),
-        **_state(row, inventory.status(row, now)),
+        **_state(row, status.level, status.findings),
         "items": [
             in_text(item(judged, inventory), *_TIMES)
             for judged in (row.verdict.items if row.verdict is not None else ())
@@ -59,7 +66,42 @@ def items(inventory: Inventory, selection: Selection, now: float) -> tuple[Docum
     }
     head = in_text(head, "seen_at")
     shown = islice(pairs, begin, begin + selection.limit)
-    return head, (_item_of(row, judged, inventory, now) for row, judged in shown)
+    return head, _items(shown, inventory, now)
+
+
+def _items(
+    shown: Iterable[tuple[EndpointRow, JudgedItem | None]], inventory: Inventory, now: float
+) -> Iterator[Document]:
+    # The items of an endpoint follow one another.
+    for _, of_row in groupby(shown, key=lambda pair: id(pair[0])):
+        told: _Findings | None = None
+        for row, judged in of_row:
+            told = told or _Findings(inventory.status(row, now))
+            yield _item_of(row, judged, inventory, told)
+
+
+class _Findings:
+    """
+    The findings about an endpoint, for each of its items.
+    """
+
+    def __init__(self, found: Status) -> None:
+        self.level = found.level
+        self._all = found.findings
+        self._about: dict[str | None, list[Finding]] = defaultdict(list)
+        for one in self._all:
+            self._about[one.item].append(one)
+
+    def of(self, judged: JudgedItem | None) -> Sequence[Finding]:
+        """
+        Return all; of more than FINDINGS_LIMIT the most urgent one, and those that are about this item or
+        about the endpoint itself.
+        """
+        if len(self._all) <= FINDINGS_LIMIT:
+            return self._all
+        first, name = self._all[0], judged.item.name if judged is not None else None
+        own = (*self._about[None], *(self._about[name] if name is not None else ()))
+        return first, *(one for one in own if one is not first)
 
 
 def unwatched(inventory: Inventory) -> Document:
@@ -106,12 +148,12 @@ def unwatched(inventory: Inventory) -> Document:
     return in_text(document, "seen_at")
 
 
-def _item_of(row: EndpointRow, judged: JudgedItem | None, inventory: Inventory, now: float) -> Document:
+def _item_of(row: EndpointRow, judged: JudgedItem | None, inventory: Inventory, told: _Findings) -> Document:
     found: Document = {
         **_head(row),
         **(item(judged, inventory) if judged is not None else dict.fromkeys(_ITEM)),
         "last_seen": row.held.seen_at,
-        **_state(row, inventory.status(row, now)),
+        **_state(row, told.level, told.of(judged)),
     }
     if judged is None:
         found["policy"] = row.target.policy.name
@@ -122,11 +164,11 @@ def _head(row: EndpointRow) -> Document:
     return {"target": row.target.name, "location": row.label, "labels": dict(row.target.labels)}
 
 
-def _state(row: EndpointRow, found: Status) -> Document:
+def _state(row: EndpointRow, level: Level, findings: Iterable[Finding]) -> Document:
     observation = row.held.observation
     failed = observation if isinstance(observation, Failed) else None
     return {
-        "level": found.level.name.lower(),
+        "level": level.name.lower(),
         "findings": [
             {
                 "problem": one.problem,
@@ -135,7 +177,7 @@ def _state(row: EndpointRow, found: Status) -> Document:
                 "advice": one.advice,
                 "item": one.item,
             }
-            for one in found.findings
+            for one in findings
         ],
         "probe": {
             "success": failed is None,
