@@ -4,13 +4,13 @@ Problems over time: the start of each.
 Pure: the clock is an argument.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain
 
 from exporter.engine.memory import Memory, ProblemRow, TargetMemory
 from exporter.engine.scrape import EndpointRow, verdicts
 from exporter.judgement.issued import NONE, Elsewhere, Issuances, newest_ends, note_ends
-from exporter.judgement.problems import Found, Key, Known, Onset, causes, found, is_well, problems
+from exporter.judgement.problems import Found, Key, Known, Onset, found, is_well, onsets, problems
 from exporter.model.targets import Target
 
 BATCH = 50
@@ -58,21 +58,36 @@ def problem_batches(
     rows: list[ProblemRow] = []
     for number, target in enumerate(targets):
         known, ill = memory.known(target), unwell.get(target.name, ())
-        gathered: dict[Key, list[Onset]] = {}
-        for start in range(0, len(ill), BATCH):
-            for key, onsets in causes(ill[start : start + BATCH], newest, now, now).items():
-                gathered.setdefault(key, []).extend(onsets)
-            # One target may have thousands: the files of a pattern, the keys of a cluster.
-            if start + BATCH < len(ill):
-                yield ()
         if ill or known.problems:
-            _update(known, {key: found(onsets, newest, now) for key, onsets in gathered.items()}, now)
+            _update(known, (yield from _found(ill, newest, now)), now)
             rows += known.problems.values()
         # Of thousands that just fell silent nothing is a problem yet, but each is looked into.
         if number % BATCH == 0 or len(rows) >= BATCH:
             yield rows
             rows = []
     yield rows
+
+
+def _found(
+    ill: Sequence[Known], newest: Elsewhere[None], now: float
+) -> Generator[Sequence[ProblemRow], None, dict[Key, Found]]:
+    """
+    Return what is found of one target, and yield nothing now and then.
+
+    It may have thousands of endpoints (the keys of a cluster), and an endpoint thousands of items.
+    """
+    gathered: dict[Key, list[Onset]] = {}
+    for number, onset in enumerate(onset for one in ill for onset in onsets(one, newest, now, now)):
+        if onset.at <= now:
+            gathered.setdefault(onset.key, []).append(onset)
+        if number % BATCH == BATCH - 1:
+            yield ()
+    here: dict[Key, Found] = {}
+    for key, same in gathered.items():
+        here[key] = found(same, newest, now)
+        if len(here) % BATCH == 0:
+            yield ()
+    return here
 
 
 def present(endpoints: Sequence[EndpointRow], now: float, issuances: Issuances = NONE) -> dict[Key, Found]:
