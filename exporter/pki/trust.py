@@ -22,6 +22,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from math import inf
 
 from OpenSSL import crypto
@@ -69,8 +70,13 @@ is some milliseconds of work. GnuTLS takes chains of 16."""
 
 
 LARGEST_KEYS = {"rsa": 8192, "dsa": LARGEST_DSA}
-"""Bits of the largest keys of CAs in a presented chain, beside those of trust anchors. Go and rustls refuse
-larger ones of RSA, and all of DSA."""
+"""Bits of the largest keys of CAs that Go and rustls take (none of DSA). With a larger one a verification
+takes up to ten milliseconds."""
+
+
+LARGER_KEYS = 2
+"""CAs with larger keys that are followed all the same, besides trust anchors: a private authority may have
+one."""
 
 
 class TrustStoreError(ValueError):
@@ -300,7 +306,8 @@ def _find_path(
         words = "The name constraints in it are more than clients compare with its names (Go gives up)."
         faults.add(Fault.INVALID_CHAIN, words)
         return (), False
-    large = [it for it in presented if _is_too_large(it) and not store.holds(it)]
+    larger = (it for it in presented if _is_large(it) and not store.holds(it))
+    large = list(islice(larger, LARGER_KEYS, None))
     presented = [it for it in presented if it not in large]
     valid = [it for it in presented if _valid(it, now)]
     valid_anchors = store._anchors(now)  # noqa: SLF001 -- same module
@@ -312,7 +319,8 @@ def _find_path(
         if not isinstance(outcome, _Refusal):
             return outcome, False
     if large:
-        words = f"{_shown(large[0])} has the key {large[0].key}: clients (Go, rustls) take no such large one."
+        key = large[0].key
+        words = f"More than {LARGER_KEYS} CAs in it have keys as large as {key}, which Go and rustls refuse."
         faults.add(Fault.INVALID_CHAIN, words)
         return (), False
     signer = _signer(outcome, (*presented, *store.anchors))
@@ -333,9 +341,9 @@ def _find_path(
     return (), False
 
 
-def _is_too_large(authority: Certificate) -> bool:
+def _is_large(authority: Certificate) -> bool:
     """
-    Return True for a key that takes ten milliseconds to verify with: a chain may have twenty of them.
+    Return True for a key that is larger than most clients take.
     """
     return (authority.key_bits or 0) > LARGEST_KEYS.get(authority.key_algorithm, inf)
 

@@ -1038,20 +1038,24 @@ def test_dsa_key() -> None:
     assert faults(leaf, ISSUER) == [Fault.WEAK_KEY]
 
 
-def test_a_ca_with_a_key_that_is_dear_to_verify_with_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_cas_with_keys_that_are_dear_to_verify_with_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Neither with one that Go and rustls refuse. One that is a trust anchor, or is not needed, is no fault.
+    A private authority may have one, and its clients take it. A hostile server may show twenty.
     """
     monkeypatch.setitem(LARGEST_KEYS, "rsa", 2047)
-    large = ROOT.issue("Large", ca=True, key=shared_key("rsa-2048"))
-    leaf = large.issue(NAME, [NAME])
-    (found,) = judged(leaf, large).faults
+    chain = [ROOT]
+    for number in range(3):
+        chain.insert(0, chain[0].issue(f"Large {number}", ca=True, key=shared_key("rsa-2048")))
+    third, second, first, _ = chain
+    assert faults(second.issue(NAME, [NAME]), second, first) == []
+    leaf = third.issue(NAME, [NAME])
+    (found,) = judged(leaf, third, second, first).faults
     assert found.fault is Fault.INVALID_CHAIN
-    assert found.detail == "CN=Large has the key rsa-2048: clients (Go, rustls) take no such large one."
-    assert faults(leaf, large, anchors=store(large)) == []
-    assert faults(LEAF, ISSUER, large) == []
+    assert found.detail == "More than 2 CAs in it have keys as large as rsa-2048, which Go and rustls refuse."
+    assert faults(leaf, third, second, first, anchors=store(third, ROOT)) == []
+    assert faults(LEAF, ISSUER, third, second, first) == []
     monkeypatch.setitem(LARGEST_KEYS, "rsa", 2048)
-    assert faults(large.issue(NAME, [NAME]), large) == []
+    assert faults(third.issue(NAME, [NAME]), third, second, first) == []
 
 
 def test_weak_anchor_is_no_fault() -> None:
