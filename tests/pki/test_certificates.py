@@ -4,6 +4,7 @@ Certificates out of bytes: the facts of usual, odd and broken ones.
 
 import base64
 import gc
+import inspect
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -1083,6 +1084,19 @@ def test_dsa_key_is_named() -> None:
         (found,) = parse_pem(file.read())
     assert isinstance(found, Certificate)
     assert found.key == "dsa-2048"
+
+
+def test_no_signature_is_verified_with_a_dsa_key_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    With the largest that OpenSSL takes each costs ten milliseconds, and a server can show many.
+    """
+    with cryptography_vectors.open_vector_file("x509/custom/dsa_selfsigned_ca.pem", "rb") as file:
+        (found,) = parse_pem(file.read())
+    assert isinstance(found, Certificate)
+    verified = inspect.unwrap(issued)
+    assert verified(found.der, found.der)
+    monkeypatch.setattr("exporter.pki.revocation.LARGEST_DSA", 2047)
+    assert not verified(found.der, found.der)
 
 
 def test_signature_of_the_pss_kind_is_named() -> None:
