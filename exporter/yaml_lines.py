@@ -360,3 +360,22 @@ def _line(place: Any) -> int:
     Return the line on which a node or an event begins, counted from 1.
     """
     return int(place.start_mark.line) + 1
+
+
+class WholeDumper(yaml.SafeDumper):
+    """
+    Writes in full what is there twice: not every reader follows references.
+    """
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class's name
+        """
+        Return True: no value is a reference to another.
+        """
+        return True
+
+
+def dumped(value: Any, dumper: type[WholeDumper] = WholeDumper, width: int = 120) -> str:
+    """
+    Return a value as YAML with its keys in order, in lines of about that width.
+    """
+    return str(yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=width))

@@ -81,14 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="prometheus",
         help="what evaluates the rules (default: %(default)s)",
     )
-    parser.add_argument(
-        "--metadata-label",
-        dest="metadata_labels",
-        action="append",
-        type=label,
-        metavar="NAME=VALUE",
-        help="label of the manifest, may be repeated (default: release=kube-prometheus-stack)",
-    )
+    add_label_flag(parser, "label of the manifest")
     parser.add_argument(
         "--grafana-datasource",
         dest="datasource",
@@ -152,6 +145,20 @@ def label(text: str) -> tuple[str, str]:
     if not separator or not _LABEL_NAME.fullmatch(name) or not _LABEL_VALUE.fullmatch(value):
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a label NAME=VALUE as Kubernetes takes it")
     return name, value
+
+
+def add_label_flag(parser: argparse.ArgumentParser, words: str) -> None:
+    """
+    Add the flag for labels of manifests; `words` are its help.
+    """
+    parser.add_argument(
+        "--metadata-label",
+        dest="metadata_labels",
+        action="append",
+        type=label,
+        metavar="NAME=VALUE",
+        help=f"{words}, may be repeated (default: release=kube-prometheus-stack)",
+    )
 
 
 def _uid(text: str) -> str:

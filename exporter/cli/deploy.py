@@ -13,7 +13,7 @@ from pathlib import Path
 
 from exporter import __version__
 from exporter.cli import arguments
-from exporter.cli.alerts import label
+from exporter.cli.alerts import add_label_flag
 from exporter.cli.bundled_files import RELEASE, RuleStyle, alert_files, dashboard_files, report, write_files
 from exporter.config.json_schema import json_schema
 from exporter.config.reader import load
@@ -164,15 +164,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="kubernetes, helm: volume of each replica for its state (default: it is lost with the pod)",
     )
-    parser.add_argument(
-        "--metadata-label",
-        dest="metadata_labels",
-        action="append",
-        type=label,
-        metavar="NAME=VALUE",
-        help="kubernetes, helm: label by which Prometheus selects its objects, may be repeated (default: "
-        "release=kube-prometheus-stack)",
-    )
+    add_label_flag(parser, "kubernetes, helm: label by which Prometheus selects its objects")
     parser.add_argument("--force", action="store_true", help="replace files that differ")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from exporter.passwords import shown
+from exporter.yaml_lines import dumped
 
 NEAREST = -1e15
 """Bound of Grafana's threshold: less than every value of an alert, since a rule gives only what fires."""
@@ -324,19 +325,7 @@ def _grafana_file(head: str, name: str, rules: list[dict[str, Any]]) -> str:
     return head + _dumped({"apiVersion": 1, "groups": [group]})
 
 
-class _Dumper(yaml.SafeDumper):
-    """
-    Writes what is used twice twice: Grafana's reader is not known to follow references.
-    """
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        """
-        True: no value is a reference to another.
-        """
-        return True
-
-
 def _dumped(document: dict[str, Any]) -> str:
     # Values that JSON can't have, such as a date without quotes, would be read back as something else.
     json.dumps(document)
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return dumped(document)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from exporter.deploy.manifests import Inputs, built
+from exporter.yaml_lines import WholeDumper, dumped
 
 _CONDITIONS: Mapping[str, str] = {
     "deployment.yaml": "and (le (int $.Values.shards) 1) (not $.Values.storage)",
@@ -63,15 +64,6 @@ class Expression(str):
     __slots__ = ()
 
 
-class _Dumper(yaml.SafeDumper):
-    """
-    Writes expressions as marked words, so that nothing quotes them, and no anchors.
-    """
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class's name
-        return True
-
-
 def templates(dashboards: list[str], sections: Mapping[str, str]) -> dict[str, str]:
     """
     Return the chart's templates by the name of their file.
@@ -113,11 +105,13 @@ def _dumped(manifest: dict[str, Any]) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", f"EXPRESSION-{len(found) - 1}-")
 
     # A class for each call: the representers of a class are shared by its users.
-    class Marking(_Dumper):
-        pass
+    class Marking(WholeDumper):
+        """
+        Writes expressions as marked words, so that nothing quotes them.
+        """
 
     Marking.add_representer(Expression, represent)
-    text = yaml.dump(manifest, Dumper=Marking, sort_keys=False, width=10_000)
+    text = dumped(manifest, Marking, width=10_000)
     return re.sub(r"EXPRESSION-(\d+)-", lambda mark: f"{{{{ {found[int(mark[1])]} | toJson }}}}", text)
 
 

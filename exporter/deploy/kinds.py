@@ -14,6 +14,7 @@ import yaml
 from exporter.deploy.chart import templates
 from exporter.deploy.manifests import NAME, manifests
 from exporter.deploy.rights import Rights
+from exporter.yaml_lines import WholeDumper, dumped
 
 _FILES = files("exporter.deploy") / "files"
 
@@ -261,13 +262,10 @@ def _shipped(name: str) -> str:
     return (_FILES / name).read_text(encoding="utf-8")
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(WholeDumper):
     """
-    Writes texts of several lines as they are, and no anchors.
+    Writes texts of several lines as they are.
     """
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class's name
-        return True
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
@@ -279,4 +277,4 @@ _Dumper.add_representer(str, _text)
 
 
 def _dumped(value: Any) -> str:
-    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True))
+    return dumped(value, _Dumper)

@@ -6,11 +6,14 @@ import glob
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from exporter.model.issuance import Issuance
 from exporter.net.network import Network
+
+T = TypeVar("T")
+
 
 FAILURES = 3
 """Places that could not be read which are told in words; the others are counted."""
@@ -133,6 +136,19 @@ class Context:
     """
     progress: Callable[[str], None] = lambda _: None
     """Says to a person who waits (`discover`) what is being done: `zone example.com: 1200 of 10000`."""
+
+
+def rows_in(remembered: Any, length: int, kind: type[T]) -> dict[str, list[T]]:
+    """
+    Return the part of what was remembered that has the form of this version: by key, lists of `length` values
+    of one kind.
+    """
+    items = remembered.items() if isinstance(remembered, dict) else ()
+    return {
+        key: row
+        for key, row in items
+        if isinstance(row, list) and len(row) == length and all(isinstance(one, kind) for one in row)
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from exporter.discovery.base import Context, Found, Listing, Source, SourceError
+from exporter.discovery.base import Context, Found, Listing, Source, SourceError, rows_in
 from exporter.discovery.names import name_to_ask_for
 from exporter.model.errors import ProbeError
 from exporter.model.hosts import join_host_port
@@ -91,7 +90,7 @@ async def run(wanted: bool, context: Context) -> Listing:
     finally:
         pool.close()
     sockets = [one for one in sockets if not context.excluded(Found(_url(one), ""))]
-    known = _remembered(context.remembered)
+    known = rows_in(context.remembered, 2, str)
     tried: _Tried = {one.key: known[one.key] for one in sockets if one.key in known}
     new = [one for one in sockets if one.key not in tried]
     turns = asyncio.Semaphore(AT_ONCE)
@@ -104,18 +103,6 @@ async def run(wanted: bool, context: Context) -> Listing:
 
     await asyncio.gather(*map(one_try, new))
     return Listing(tuple(_found(sockets, tried)), tuple(notes), tried)
-
-
-def _remembered(value: Any) -> _Tried:
-    """
-    Return what was remembered, as far as it has the form of this version.
-    """
-    items = value.items() if isinstance(value, dict) else ()
-    return {
-        key: answer
-        for key, answer in items
-        if isinstance(answer, list) and len(answer) == 2 and all(isinstance(one, str) for one in answer)
-    }
 
 
 def _found(sockets: Iterable[Socket], tried: Mapping[str, list[str]]) -> Iterator[Found]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.config.sources import ZoneSource
-from exporter.discovery.base import Context, Found, Listing, Source, SourceError
+from exporter.discovery.base import Context, Found, Listing, Source, SourceError, rows_in
 from exporter.discovery.resolving import AT_ONCE, note
 from exporter.discovery.threads import in_thread
 from exporter.discovery.trying import RUN, Place, lives, tried
@@ -81,7 +81,7 @@ async def run(settings: ZoneSource, context: Context) -> Listing:
     zone, aliases, notes = await _read(settings, context)
     hour = int(context.now // 3600)
     # A hundred thousand names take seconds: not on the event loop.
-    known = _remembered(context.remembered)
+    known = rows_in(context.remembered, 3, int)
     plan = await in_thread(lambda: _planned(settings, zone, known, hour, context))
 
     def tell(done: int) -> None:
@@ -135,18 +135,6 @@ def _planned(settings: ZoneSource, zone: _Zone, known: _Tried, hour: int, contex
 
 def _check(addresses: Iterable[str]) -> int:
     return zlib.crc32(" ".join(sorted(addresses)).encode())
-
-
-def _remembered(value: Any) -> _Tried:
-    """
-    Return what was remembered, as far as it has the form of this version.
-    """
-    items = value.items() if isinstance(value, dict) else ()
-    return {
-        key: one
-        for key, one in items
-        if isinstance(one, list) and len(one) == 3 and all(isinstance(part, int) for part in one)
-    }
 
 
 async def _read(settings: ZoneSource, context: Context) -> tuple[_Zone, _Aliases, list[str]]:

@@ -12,12 +12,8 @@ from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, from
 from exporter.model.observation import Item
 from exporter.model.reasons import Kind
 
-FOR_EVER = 2**64 - 1
-"""The `valid before` of a certificate that never expires."""
-
-
 LAST_YEAR = 253_402_300_799
-"""The end of the year 9999. A later end counts as none: no calendar shows it."""
+"""The end of the year 9999. A later end counts as none, 2**64 - 1 (for ever) too: no calendar shows it."""
 
 
 _KEYS_HEAD = 64 * 1024
