@@ -97,6 +97,8 @@ class Session(handshake.Session):
     One DTLS conversation over a connected UDP socket.
     """
 
+    _limit = BYTES_LIMIT
+
     def __init__(
         self,
         connection: Connection,
@@ -108,7 +110,6 @@ class Session(handshake.Session):
     ) -> None:
         super().__init__(connection, tls_context, server_name, trace, lenient=lenient)
         self._deadline = connection.deadline
-        connection.allow(BYTES_LIMIT)
         self._came = 0
         self._understood = 0
         """The number of datagrams, and of those that begin with a DTLS record."""

@@ -116,6 +116,8 @@ class Session:
     Each bite waits for its turn among all that is ready, and for the connection's deadline.
     """
 
+    _limit = HANDSHAKE_LIMIT
+
     def __init__(
         self,
         connection: Connection,
@@ -142,7 +144,7 @@ class Session:
         Perform the handshake, and return what it showed. Raises HandshakeError or ProbeError.
         """
         self._trace.phase = "handshake"
-        self._connection.allow(HANDSHAKE_LIMIT)
+        self._connection.allow(self._limit)
         try:
             # Our last word stays in memory: it goes with what is said next, which mostly is goodbye.
             while not self._tls.shake_hands():
