@@ -12,8 +12,8 @@ from exporter.model.reasons import Fault, Hazard, Kind, Lookup, Reason
 
 FAILURES: dict[Reason, str] = {
     Reason.DNS_NOT_FOUND: (
-        "Remove the target if its name was given up; else correct its URL, or put the name back into the "
-        "DNS. `getent ahosts NAME` on the exporter's host shows what it sees."
+        "Remove the target if its name was given up; else correct its URL, or the DNS. `getent ahosts NAME` "
+        "on the exporter's host shows what it sees."
     ),
     Reason.DNS_FAILED: (
         "Look at the resolvers in /etc/resolv.conf of the exporter's host, and at the zone's name servers."
@@ -73,8 +73,8 @@ FAILURES: dict[Reason, str] = {
         "Enable TLS in this server, or correct the scheme and the port of the target's URL."
     ),
     Reason.SERVER_REFUSED: (
-        "Read the server's words in the log: it has too many connections, is going down, or its access lists "
-        "or block lists do not let the exporter's host in."
+        "Read the server's words in the log: it has too many connections, is going down, or its access or "
+        "block lists keep the exporter's host out."
     ),
     Reason.STARTTLS_UNEXPECTED: (
         "Correct the scheme or the port of the target's URL: what answers there speaks another protocol, "
@@ -208,8 +208,8 @@ HAZARDS: dict[Hazard, str] = {
 
 LOOKUPS: dict[Lookup, str] = {
     Lookup.CRL: (
-        "Get the list with `curl` from the exporter's host: does a firewall or proxy block it, or is the "
-        "authority down? If there is none, remove `crl` from this target."
+        "Does a firewall or proxy keep the exporter's host from the list, or is the authority down? If there "
+        "is no list, remove `crl` from this target."
     ),
     Lookup.OCSP: (
         "Does a firewall or proxy keep the exporter's host from the responder, or is the authority down? If "

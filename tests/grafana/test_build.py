@@ -71,6 +71,19 @@ def test_every_reason_has_advice() -> None:
     assert {*Reason, *Fault, *Hazard} <= words_of(meanings.ADVICE)
 
 
+ROOM = 144
+"""Characters in two lines of the column of advice, where a window has 1600 pixels: Grafana cuts others."""
+
+
+def test_advice_about_a_reason_has_room_in_its_cell() -> None:
+    """
+    The first words of a third line are cut off, and so is the line.
+    """
+    (only,) = meanings.ADVICE
+    options: Any = only.to_json()["options"]
+    assert {value: one.text for value, one in options.items() if len(one.text) > ROOM} == {}
+
+
 def test_what_clients_refuse_has_the_colour_of_a_warning() -> None:
     """
     As on the page and in alerts: whether it is critical is for the problem to say.
