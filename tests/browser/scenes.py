@@ -121,3 +121,24 @@ def failing() -> Scene:
         )
         scene.see(target(url(host)), look, located=False)
     return scene
+
+
+def long_names(count: int) -> Scene:
+    """
+    So many targets with names, labels and locations of two lines, all of which are late.
+    """
+    scene = Scene()
+    above = intermediate()
+    for number in range(count):
+        host = f"service-with-a-long-name-{number:04}.department-{number % 7}.emea.corp.example.com"
+        found = facts(
+            certificate(host, begin=NOW - 75 * DAY, end=NOW + 15 * DAY, serial=f"{number:x}"), above
+        )
+        labels = (
+            ("environment", "production"),
+            ("service", f"service-{number}"),
+            ("team", f"team-with-a-name-{number % 4}"),
+        )
+        location = f"[2001:db8:aaaa:bbbb:cccc:dddd:{number:x}:1]:8443"
+        scene.see(target(f"{url(host)}:8443", labels=labels), seen(found, location))
+    return scene

@@ -147,6 +147,26 @@ def test_what_is_missing_is_a_page_too(mixed: str, browser: Browser, path: str, 
     page.close()
 
 
+LONG = 7
+"""So many rows fit on a usual screen where all that is in them is long."""
+
+
+def test_long_names_leave_room_for_others(tab: Open) -> None:
+    """
+    On a usual screen, and in the narrowest window in which the list is a table.
+    """
+    page = tab()
+    with serving(scenes.long_names(30)) as address:
+        page.goto(address)
+        whole = "all => all.filter((one) => one.getBoundingClientRect().bottom <= innerHeight).length"
+        assert page.locator("table.list tbody tr").evaluate_all(whole) >= LONG
+        for width in (1060, 360):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert overflow(page) == 0
+            words = page.locator("table.list tbody td:last-child").first
+            assert words.evaluate("one => one.getBoundingClientRect().width") >= 240
+
+
 FLEETS = ("mixed", "large", "demo")
 
 
