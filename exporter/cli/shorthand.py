@@ -83,7 +83,8 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     # Where `https//www` lacks its colon, the slashes are two.
     is_below = re.fullmatch(r"[^/\s@]+/(?!/)[^\s@]*", text) is not None and not may_be_host
     if exists or is_path(text) or is_below:
-        pattern = "/**" if exists and path_of_file.is_dir() else ""
+        is_directory = path_of_file.is_dir() if exists else text.endswith("/")
+        pattern = "/**" if is_directory else ""
         whole = os.fsencode(path_of_file.absolute())
         # What exists is meant itself, whatever else its name would match as a pattern.
         remark = f"{text}: {CONFIGURATION}" if exists and _is_configuration(path_of_file) else ""

@@ -195,7 +195,7 @@ def test_a_path_that_exists_is_no_pattern(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "text", ["web.pem", "certs/web.pem", "./web.txt", "/etc/ssl/x", "../WEB.CRT", "certs/web", "certs/"]
+    "text", ["web.pem", "certs/web.pem", "./web.txt", "/etc/ssl/x", "../WEB.CRT", "certs/web"]
 )
 def test_what_can_only_be_a_path_is_one_also_where_no_file_is(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -205,6 +205,17 @@ def test_what_can_only_be_a_path_is_one_also_where_no_file_is(
     """
     monkeypatch.chdir(tmp_path)
     assert meant(text, ()) == (f"file://{tmp_path.joinpath(text)}", "")
+
+
+@pytest.mark.parametrize("text", ["certs/", "./certs/", "a/b.d/"])
+def test_what_ends_with_a_slash_is_a_directory_also_where_there_is_none(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    As one that is there: a configuration is often written before its files are.
+    """
+    monkeypatch.chdir(tmp_path)
+    assert meant(text, ()) == (f"file://{tmp_path.joinpath(text)}/**", "")
 
 
 def test_a_word_that_may_be_a_misspelt_name_is_told() -> None:
