@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from exporter.model.urls import SCHEMES
 from exporter.moving.documents import mappings_in
 from exporter.moving.moved import (
     Moved,
@@ -257,9 +258,10 @@ def _tcp_scheme(where: str, tcp: Mapping[str, Any], moved: Moved, *, encrypted: 
     """
     starttls = str(tcp.get("starttls") or "")
     if starttls:
-        return {"smtp": "smtp", "imap": "imap", "pop3": "pop3", "ftp": "ftp", "postgres": "postgres"}.get(
-            starttls, "tls"
-        )
+        if starttls in SCHEMES and SCHEMES[starttls].dialogue:
+            return starttls
+        moved.left.append(f"{where}: starttls {starttls} is no protocol that is known here")
+        return ""
     steps = [step for step in items(tcp, "query_response") if isinstance(step, dict)]
     if any(step.get("starttls") for step in steps):
         spoken = "\n".join(

@@ -191,6 +191,9 @@ SKIPPED = (
 )
 
 
+EACH_VERSION = "each version is spoken, and expiry_tls_info tells which one was agreed on"
+
+
 def tls_settings(tls: Mapping[str, Any], where: str, moved: Moved) -> dict[str, Any]:
     """
     Return our settings for a `tls_config` of Prometheus's common library.
@@ -207,10 +210,7 @@ def tls_settings(tls: Mapping[str, Any], where: str, moved: Moved) -> dict[str, 
     if tls.get("insecure_skip_verify"):
         moved.changes.append(f"{where}: {SKIPPED}")
     if versions := [key for key in ("min_version", "max_version", "renegotiation") if tls.get(key)]:
-        moved.changes.append(
-            f"{where}: tls_config.{', '.join(versions)}: each version is spoken, and expiry_tls_info tells "
-            "which one was agreed on"
-        )
+        moved.changes.append(f"{where}: tls_config.{', '.join(versions)}: {EACH_VERSION}")
     moved.left += [
         f"{where}: tls_config.{key}: what stands in the configuration itself is not taken; put it into a file"
         for key in ("ca", "cert", "key")

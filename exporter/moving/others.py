@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from exporter.moving.documents import mappings_in
-from exporter.moving.moved import SKIPPED, Group, Moved, MoveError, file_urls, items, part
+from exporter.moving.moved import EACH_VERSION, SKIPPED, Group, Moved, MoveError, file_urls, items, part
 from exporter.yaml_lines import UNEXPANDED
 
 _TELEGRAF = {
@@ -33,6 +33,10 @@ _TELEGRAF_KEYS = (
 
 _TELEGRAF_TIMES = ("interval", "precision", "collection_jitter", "collection_offset")
 """Keys of every input that say how often it is run."""
+
+
+_TELEGRAF_TLS = ("tls_min_version", "tls_max_version", "tls_cipher_suites", "tls_renegotiation_method")
+"""Keys of an input that say which TLS is spoken."""
 
 
 _TELEGRAF_RESULTS = (
@@ -84,7 +88,14 @@ def telegraf(text: str, moved: Moved) -> None:
         document = tomllib.loads(_quoted(text))
     except tomllib.TOMLDecodeError as error:
         raise MoveError(f"is not TOML: {error}") from None
-    inputs = items(part(document, "inputs"), "x509_cert")
+    written = part(document, "inputs").get("x509_cert")
+    # One table is an input too, as it was written once.
+    inputs = [written] if isinstance(written, dict) else items(part(document, "inputs"), "x509_cert")
+    if tags := part(document, "global_tags"):
+        moved.changes.append(
+            f"global_tags {', '.join(tags)}: write them as `labels` of the targets, or of the job that "
+            "scrapes this exporter"
+        )
     if not inputs:
         moved.left.append("there is no [[inputs.x509_cert]] in it")
     group = Group("sources of x509_cert")
@@ -109,6 +120,8 @@ def telegraf(text: str, moved: Moved) -> None:
             moved.changes.append(f"{', '.join(plain)}: roots are never alarming, serials are hex")
         if entry.get("insecure_skip_verify"):
             moved.changes.append(SKIPPED)
+        if spoken := [key for key in entry if key in _TELEGRAF_TLS]:
+            moved.changes.append(f"{', '.join(spoken)}: {EACH_VERSION}")
         if times := [key for key in entry if key in _TELEGRAF_TIMES]:
             moved.changes.append(
                 f"{', '.join(times)}: targets are probed when Prometheus scrapes; with `interval` they are "
@@ -122,7 +135,7 @@ def telegraf(text: str, moved: Moved) -> None:
             moved.left.append("use_proxy: name the proxy of the environment in `proxy` of the targets")
         if entry.get("password"):
             moved.left.append(f"password: {_IN_A_FILE}")
-        known = {*_TELEGRAF_KEYS, *_TELEGRAF_TIMES, *_TELEGRAF_RESULTS}
+        known = {*_TELEGRAF_KEYS, *_TELEGRAF_TIMES, *_TELEGRAF_TLS, *_TELEGRAF_RESULTS}
         if unknown := [key for key in entry if key not in known]:
             moved.left.append(f"{', '.join(unknown)}: not known here")
         labels = {str(key): str(value) for key, value in part(entry, "tags").items()}

@@ -82,6 +82,8 @@ class _Job:
     """By step of relabelling, the addresses that it drops."""
     pages: dict[str, None] = field(default_factory=dict)
     """Targets that are asked for without TLS, and taken with it."""
+    paths: dict[str, set[str]] = field(default_factory=dict)
+    """By URL of a server, the targets with different paths that it is made of."""
     fixed: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     """By module and target of calls in which each exporter is asked for the same, the labels of the first."""
 
@@ -202,6 +204,9 @@ def _tell(job: _Job) -> None:
             )
         else:
             job.change(f"not taken, as its relabelling drops them ({step}): {', '.join(addresses)}")
+    for url, pages in job.paths.items():
+        if len(pages) > 1:
+            job.change(f"{', '.join(sorted(pages))}: one server, {url}, whatever page of it is asked for")
     if job.pages:
         job.change(
             f"asked for without TLS, taken as https://: {', '.join(job.pages)}; remove those that have none"
@@ -303,6 +308,7 @@ def _url(job: _Job, name: str, module: Module, text: str) -> str:
     url = url_in(module, plain)
     if plain_page(module, plain) is not None:
         job.pages[text] = None
+    job.paths.setdefault(url, set()).add(text)
     return url
 
 
