@@ -45,6 +45,7 @@ def _of_probe(thing: dict[str, Any]) -> dict[str, Any]:
         "metricsPath": prober.get("path") or "/probe",
         "params": params,
         "interval": spec.get("interval"),
+        "metricRelabelings": spec.get("metricRelabelings") or spec.get("metricRelabelConfigs"),
         "relabelings": [
             *_TO_TARGET,
             {"target_label": "__address__", "replacement": prober.get("url", "")},
@@ -73,6 +74,7 @@ def _job(spec: dict[str, Any], thing: dict[str, Any], kind: str) -> dict[str, An
     )
     job["scrape_interval"] = spec.get("scrapeInterval") or spec.get("interval")
     job["metrics_path"] = spec.get("metricsPath") or spec.get("path") or "/metrics"
+    job["metric_relabel_configs"] = items(spec, "metricRelabelings") or items(spec, "metricRelabelConfigs")
     steps = items(spec, "relabelings") or items(spec, "relabelConfigs")
     job["relabel_configs"] = [
         {_snake(key): value for key, value in part({"": one}, "").items()} for one in steps
@@ -84,10 +86,11 @@ def _of_chart(monitor: dict[str, Any]) -> list[dict[str, Any]]:
     """
     Return a job for each target in the values of the chart prometheus-blackbox-exporter.
     """
-    module = part(monitor, "defaults").get("module") or "http_2xx"
+    defaults = part(monitor, "defaults")
     jobs = []
-    for target in _parts(monitor, "targets"):
-        params = {"module": [target.get("module") or module]}
+    for own in _parts(monitor, "targets"):
+        target = {**defaults, **{key: value for key, value in own.items() if value}}
+        params = {"module": [target.get("module") or "http_2xx"]}
         if target.get("hostname"):
             params["hostname"] = [target["hostname"]]
         name = {"target_label": "instance", "replacement": str(target.get("name", ""))}
@@ -95,6 +98,7 @@ def _of_chart(monitor: dict[str, Any]) -> list[dict[str, Any]]:
             {
                 "job_name": str(target.get("name", "?")),
                 "metrics_path": "/probe",
+                "scrape_interval": target.get("interval"),
                 "params": params,
                 "static_configs": [
                     {"targets": [target.get("url")], "labels": part(target, "additionalMetricsRelabels")}

@@ -68,3 +68,65 @@ def test_one_table_of_telegraf_is_an_input_and_its_global_tags_are_told() -> Non
         "global_tags zone: write them as `labels` of the targets, or of the job that scrapes this exporter",
         "tls_min_version: each version is spoken, and expiry_tls_info tells which one was agreed on",
     ]
+
+
+CHANGED = """\
+kind: Probe
+metadata: {name: pages, namespace: shop}
+spec:
+  module: http_2xx
+  prober: {url: "b:9115"}
+  targets: {staticConfig: {static: ["https://a.example"]}}
+  metricRelabelings: [{action: labeldrop, regex: pod}]
+---
+kind: VMProbe
+metadata: {name: other, namespace: shop}
+spec:
+  module: http_2xx
+  vmProberSpec: {url: "b:9115"}
+  targets: {staticConfig: {targets: ["https://b.example"]}}
+  metricRelabelConfigs: [{action: labeldrop, regex: pod}]
+"""
+
+
+def test_what_probes_do_to_their_metrics_is_told() -> None:
+    """
+    In both spellings of the operators.
+    """
+    made = Moved()
+    blackbox.of_blackbox("modules: {http_2xx: {prober: http}}", made)
+    made.changes.clear()
+    prometheus.jobs(CHANGED, made, lambda _: [])
+    assert len(made.targets) == 2
+    words = "metric_relabel_configs: write them into the job that scrapes this exporter"
+    assert made.changes == [f"job probe/shop/{name}: {words}" for name in ("pages", "other")]
+
+
+def test_defaults_of_the_chart_are_those_of_each_target() -> None:
+    """
+    A target's own come first.
+    """
+    made = Moved()
+    values = {
+        "config": {"modules": {name: {"prober": "tcp", "tcp": {"tls": True}} for name in ("one", "two")}},
+        "serviceMonitor": {
+            "defaults": {"module": "one", "interval": "30s", "additionalMetricsRelabels": {"team": "x"}},
+            "targets": [
+                {"name": "a", "url": "a.example:1"},
+                {
+                    "name": "b",
+                    "url": "b.example:1",
+                    "module": "two",
+                    "additionalMetricsRelabels": {"dc": "y"},
+                },
+            ],
+        },
+    }
+    text = yaml.safe_dump(values)
+    blackbox.of_blackbox(text, made)
+    prometheus.jobs(text, made, lambda _: [])
+    assert [(one["name"], one["labels"]) for one in made.targets] == [
+        ("a", {"team": "x"}),
+        ("b", {"dc": "y"}),
+    ]
+    assert any(one.startswith("job a: scrape_interval 30s: ") for one in made.changes)
