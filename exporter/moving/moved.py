@@ -17,6 +17,12 @@ TEXT_LIMIT = 16 * 1024 * 1024
 """Most bytes of a file that is moved."""
 
 
+LABELS = (
+    "labels of targets are on expiry_target_info and expiry_problem_end_timestamp_seconds, not on each "
+    "series: rules that select by them join `on (target)`"
+)
+
+
 class MoveError(Exception):
     """
     A file can't be read as what it was said to be. The message says why.
@@ -82,7 +88,8 @@ class Moved:
                 taken.append(f"{one.what}: {counted(number, 'target')}{one.more}")
         if self.default_module:
             taken.append(f"default module {self.default_module}: as probe.default_module")
-        for word, lines in (("taken", taken), ("changes", self.changes), ("left out", self.left)):
+        changes = [*self.changes, *([LABELS] if any("labels" in one for one in self.targets) else ())]
+        for word, lines in (("taken", taken), ("changes", changes), ("left out", self.left)):
             for line in dict.fromkeys(lines):
                 yield hidden_user(f"{word}: {line}")
 

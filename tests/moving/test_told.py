@@ -5,7 +5,7 @@ What others configured, moved over: nothing is guessed, and nothing is lost with
 import yaml
 
 from exporter.moving import blackbox, others, prometheus
-from exporter.moving.moved import Moved
+from exporter.moving.moved import Group, Moved
 
 
 def test_a_protocol_before_tls_is_ours_or_left() -> None:
@@ -100,6 +100,18 @@ def test_what_probes_do_to_their_metrics_is_told() -> None:
     assert len(made.targets) == 2
     words = "metric_relabel_configs: write them into the job that scrapes this exporter"
     assert made.changes == [f"job probe/shop/{name}: {words}" for name in ("pages", "other")]
+
+
+def test_where_labels_of_targets_are_is_told_once() -> None:
+    """
+    Where there are any.
+    """
+    made = Moved()
+    made.add(Group("some"), "https://a.example")
+    assert not [line for line in made.lines() if "labels of targets" in line]
+    for name in ("b", "c"):
+        made.add(Group("some"), f"https://{name}.example", {"team": "x"})
+    assert len([line for line in made.lines() if line.startswith("changes: labels of targets are on ")]) == 1
 
 
 def test_defaults_of_the_chart_are_those_of_each_target() -> None:

@@ -31,6 +31,10 @@ RULES: dict[str, set[str] | list[float]] = {
     },
     "round((probe_ssl_earliest_cert_expiry - time()) / 86400, 0.1) < 0": {"expired"},
     "probe_ssl_last_chain_expiry_timestamp_seconds - time() < 86400 * 30": {"late", "expired"},
+    (
+        "probe_ssl_earliest_cert_expiry * on (target) group_left (team) "
+        'expiry_target_info{team="shop"} - time() < 86400 * 30'
+    ): {"late"},
     "probe_success == 0": {"expired", "refused"},
     "avg_over_time(probe_success[30d]) * 100 < 99.9": {"expired", "refused"},
     "(probe_ssl_earliest_cert_expiry - time()) / 86400 * (probe_success == 1) > 30": {"renewed"},
@@ -138,7 +142,12 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moved]:
             urls[name] = f"https://{stack.enter_context(nginx(own, site)).authority}"
         settings = {"ca_file": "root.pem", "server_name": NAME}
         targets = [
-            {"url": url, "name": name, **(settings if "//127.0.0.1:" in url else {})}
+            {
+                "url": url,
+                "name": name,
+                "labels": {"team": "mail" if name == "expired" else "shop"},
+                **(settings if "//127.0.0.1:" in url else {}),
+            }
             for name, url in urls.items()
         ]
         configuration = directory / "expiry.yml"
