@@ -83,7 +83,7 @@ class _Job:
     pages: dict[str, None] = field(default_factory=dict)
     """Targets that are asked for without TLS, and taken with it."""
     paths: dict[str, set[str]] = field(default_factory=dict)
-    """By URL of a server, the targets with different paths that it is made of."""
+    """By URL of a server, its pages that are asked for."""
     fixed: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     """By module and target of calls in which each exporter is asked for the same, the labels of the first."""
 
@@ -204,9 +204,8 @@ def _tell(job: _Job) -> None:
             )
         else:
             job.change(f"not taken, as its relabelling drops them ({step}): {', '.join(addresses)}")
-    for url, pages in job.paths.items():
-        if len(pages) > 1:
-            job.change(f"{', '.join(sorted(pages))}: one server, {url}, whatever page of it is asked for")
+    if servers := [url for url, pages in job.paths.items() if len(pages) > 1]:
+        job.change(f"all its pages of one server are one target: {', '.join(servers)}")
     if job.pages:
         job.change(
             f"asked for without TLS, taken as https://: {', '.join(job.pages)}; remove those that have none"
