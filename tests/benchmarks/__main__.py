@@ -8,6 +8,7 @@ Needs nginx and prometheus-blackbox-exporter (Debian's packages) on this machine
 """
 
 import argparse
+import compileall
 import os
 import platform
 import shlex
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from cryptography.hazmat.backends.openssl.backend import backend
 
+import exporter
 from tests.benchmarks.compat import compat
 from tests.benchmarks.dashboards import dashboards
 from tests.benchmarks.discovery import discovery
@@ -80,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     raise_file_limit()
     load = os.getloadavg()[0]
+    # As pip leaves it: where nothing writes bytecode, each start would compile the whole source.
+    compileall.compile_dir(Path(exporter.__file__).parent, quiet=2)
     command = shlex.split(options.command)
     sizes = QUICK if options.quick else Sizes()
     chosen = options.scenario or list(SCENARIOS)

@@ -5,6 +5,7 @@ Everything here runs on the same cores as what is measured, so a slow client wou
 make an exporter look slow.
 """
 
+import gzip
 import http.client
 import re
 import selectors
@@ -51,10 +52,14 @@ def scrape(port: int, timeout: float, patience: float | None = None) -> Scrape:
     connection = http.client.HTTPConnection(
         "127.0.0.1", port, timeout=timeout if patience is None else patience
     )
-    connection.request("GET", "/metrics", headers={"X-Prometheus-Scrape-Timeout-Seconds": str(timeout)})
+    # As Prometheus asks, which takes compressed answers.
+    headers = {"X-Prometheus-Scrape-Timeout-Seconds": str(timeout), "Accept-Encoding": "gzip"}
+    connection.request("GET", "/metrics", headers=headers)
     answer = connection.getresponse()
     body = answer.read()
     seconds = time.perf_counter() - started
+    if answer.headers["Content-Encoding"] == "gzip":
+        body = gzip.decompress(body)
     connection.close()
     if answer.status != http.client.OK:
         raise BenchmarkError(f"GET /metrics gave status {answer.status}: {body[:500]!r}")
