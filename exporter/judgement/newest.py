@@ -8,6 +8,7 @@ name may have a certificate inside and another outside. `kin_of` decides what el
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from exporter.model.destinations import is_of_each_host
@@ -85,14 +86,24 @@ def kin_of(leaf: Certificate, target: str, item: str, *, served: bool) -> Kin | 
     The type of key counts, since a server may have an RSA and an ECDSA certificate for the same names, and
     neither renews the other.
     """
+    use, names, is_of_each = _about(leaf)
+    if names:
+        within = target if is_of_each else ""
+        return Kin((leaf.key_algorithm, use, names, within), leaf, target, item, served)
+    if served:
+        return Kin((leaf.key_algorithm, use, (leaf.subject,), target), leaf, target, item, served)
+    return None
+
+
+# Few, since a certificate may have a hundred kilobytes. Many targets may show the same one.
+@lru_cache(maxsize=16)
+def _about(leaf: Certificate) -> tuple[str, tuple[str, ...], bool]:
+    """
+    Return the use of a leaf, its names, and whether these are another host on each machine.
+    """
     # Sorted, not a set: a set takes four times the room, and there is one for each leaf.
     names = tuple(sorted({*leaf.dns_names, *leaf.ip_addresses}))
-    if names:
-        within = target if _is_of_each_host(leaf) else ""
-        return Kin((leaf.key_algorithm, _use(leaf), names, within), leaf, target, item, served)
-    if served:
-        return Kin((leaf.key_algorithm, _use(leaf), (leaf.subject,), target), leaf, target, item, served)
-    return None
+    return _use(leaf), names, _is_of_each_host(leaf)
 
 
 def _use(leaf: Certificate) -> str:

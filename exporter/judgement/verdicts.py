@@ -283,7 +283,7 @@ def policy_for(item: Item, leaf: Certificate | None, facts: Facts, target: Targe
     kind, certificate = (item.kind, item.certificate) if leaf is None else (Kind.LEAF, leaf)
     issuer = certificate.issuer if certificate is not None else None
     otherwise = target.policy
-    if kind in {Kind.CRL, Kind.OCSP} and facts.chains:
+    if facts.chains and kind in {Kind.CRL, Kind.OCSP}:
         # The target's policy is for its certificate. Revocation lists and OCSP responses live for days only.
         otherwise = CRL if kind is Kind.CRL else SIGNATURE
     return target.policy_of(kind, issuer, otherwise)

@@ -407,12 +407,12 @@ def _verify(
         return _Refusal(0, 0, "it can't be read", leaf)
     others = [(it, known) for it in presented if (known := _openssl(it.der)) is not None]
     certificates = anchors.by_encoding | {_encoding(known): it for it, known in others}
-    certificates[_encoding(loaded)] = leaf
     context = crypto.X509StoreContext(anchors.openssl, loaded, [known for _, known in others])
     try:
-        return tuple(certificates[_encoding(it)] for it in context.get_verified_chain())
+        # The first is the leaf.
+        return leaf, *(certificates[_encoding(it)] for it in context.get_verified_chain()[1:])
     except crypto.X509StoreContextError as error:
-        return _refusal(error, certificates, leaf)
+        return _refusal(error, certificates | {_encoding(loaded): leaf}, leaf)
 
 
 def _refusal(
