@@ -6,10 +6,10 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from exporter.discovery.web_servers.reading import CRL, Listen, Reader, Site, missing
+from exporter.discovery.web_servers.reading import CRL, NO_NAME, Listen, Reader, Site, missing
 
 _BUILT_IN = frozenset(
     {"core", "http_core", "mod_so", "mod_log_config", "mod_logio", "mod_version", "mod_unixd", "mod_watchdog"}
@@ -99,6 +99,8 @@ class _State:
     host: _Host | None = None
     proxied: Sequence[tuple[str, str]] = ()
     """Addresses at which the PROXY protocol is spoken: it is so for all hosts, whichever of them says it."""
+    first: dict[tuple[str, str], _Host] = field(default_factory=dict)
+    """By address, the host that has what no host there is named for."""
 
 
 def sites(path: str, reader: Reader) -> list[Site]:
@@ -119,7 +121,10 @@ def sites(path: str, reader: Reader) -> list[Site]:
     everyone = [*state.hosts, state.server]
     saying = [one for one in everyone if one.last("remoteipproxyprotocol").lower() == "on"]
     state.proxied = list(dict.fromkeys(_address(text) for one in saying for text in one.addresses or ["*"]))
-    answer = [_site(host, state) for host in everyone]
+    for host in state.hosts:
+        for text in host.addresses:
+            state.first.setdefault(_address(text), host)
+    answer = [site for host in everyone for site in _sites(host, state)]
     others = [one for host in everyone for one in _others(host, state)]
     return [*(one for one in answer if one.certificates or one.listens), *others]
 
@@ -317,6 +322,30 @@ def _include(pattern: str, path: str, line: int, state: _State, chain: Sequence[
             _read(one, state, chain)
 
 
+def _sites(host: _Host, state: _State) -> Iterator[Site]:
+    """
+    Yield the site of a host. Without a name it has that of the server, and the first one any.
+    """
+    site = _site(host, state)
+    if site.names or not site.listens or host is state.server:
+        yield site
+        return
+    yield replace(site, listens=list(_listens(host, state, first=True)))
+    others = list(_listens(host, state, first=False))
+    if others and (name := _name_of(state.server)):
+        yield replace(site, names=[name], listens=others)
+    elif others:
+        state.reader.note(f"{site.where}: {NO_NAME}")
+
+
+def _name_of(host: _Host) -> str:
+    """
+    Return the ServerName of a host, without scheme and port; empty when there is none.
+    """
+    name = host.last("servername")
+    return re.sub(r":[0-9]+$", "", name.partition("://")[2] or name)
+
+
 def _site(host: _Host, state: _State) -> Site:
     where = f"Apache, {host.path}, line {host.line}" if host.line else f"Apache, {host.path}"
     own, server = host.directives, state.server
@@ -327,8 +356,7 @@ def _site(host: _Host, state: _State) -> Site:
         why = "is in a token, and no file" if token else "has a variable that is defined nowhere"
         state.reader.note(f"{unknown} {why}", host.path, host.line)
         certificates.remove(unknown)
-    names = [name.partition("://")[2] or name for name in [host.last("servername")] if name]
-    names = [re.sub(r":[0-9]+$", "", name) for name in names]
+    names = [name for name in [_name_of(host)] if name]
     names += [name for words in own.get("serveralias", []) for name in words]
     managed = next((one for name in names if (one := state.managed.get(name.lower()))), "")
     if managed and "sslcertificatefile" not in own:
@@ -365,17 +393,22 @@ def _fetched(name: str, state: _State) -> list[str]:
     return sorted(glob.glob(f"{glob.escape(store)}/domains/{glob.escape(name)}/pubcert*.pem"))  # noqa: PTH207
 
 
-def _listens(host: _Host, state: _State) -> Iterator[Listen]:
+def _listens(host: _Host, state: _State, *, first: bool | None = None) -> Iterator[Listen]:
     """
     Yield the addresses of `Listen` that belong to a virtual host; to the server itself those at which no
-    virtual host has every connection.
+    virtual host has every connection. `first`: only those at which it is the first host, or is not.
     """
     opened = [_address(words[0]) for words in state.server.directives.get("listen", []) if words]
     taken: set[str] = set()
     if host is state.server:
         hosts = [_address(one) for other in state.hosts for one in other.addresses]
         taken = {port for address, port in hosts if address in _ANY}
-    for own, port in [_address(one) for one in host.addresses] or [("*", "")]:
+    addresses = [_address(one) for one in host.addresses]
+    if first is not None:
+        addresses = [one for one in addresses if (state.first[one] is host) is first]
+    elif not addresses:
+        addresses = [("*", "")]
+    for own, port in addresses:
         for listened, number in opened:
             if port not in {"", "*", number} or not number.isdecimal() or not 0 < int(number) < 65536:
                 continue

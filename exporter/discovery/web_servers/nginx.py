@@ -8,11 +8,11 @@ opens each included file itself, of any size, number and depth, so that no bound
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from exporter.discovery.names import host_name
-from exporter.discovery.web_servers.reading import CRL, Listen, Reader, Site, ports_of
+from exporter.discovery.web_servers.reading import CRL, NO_NAME, Listen, Reader, Site, ports_of
 
 _TOKEN = re.compile(
     r"""\s+ | \#[^\n]* | (?P<mark>[{};]) | "(?P<two>(?:[^"\\]|\\.)*)" | '(?P<one>(?:[^'\\]|\\.)*)'
@@ -211,26 +211,44 @@ def _sites_of(kind: str, outer: _Block, base: str, reader: Reader) -> Iterator[S
                 first[address] = server
             if "quic" not in one.words[2:]:
                 shared.setdefault(address, set()).update({"ssl", "proxy_protocol"} & set(one.words[2:]))
-    usual = set(map(id, first.values()))
     for server in servers:
         where = f"nginx, {server.path}, line {server.line}"
         certificates, chosen = _by_choice(_certificates(server, outer, base, reader))
         names = [name for one in server.all("server_name") for name in one.words[1:]]
         if (server.last("ssl_reject_handshake") or outer.last("ssl_reject_handshake")) == "on":
             continue
-        listens = list(_listens(kind, server, outer, shared, reader))
+        heard = server.all("listen")
+        listens = list(_listens(kind, server, outer, heard, shared, reader))
         if listens or certificates or chosen:
             if not listens and server.all("ssl_certificate"):
                 reader.note("has a certificate, but no address with TLS", server.path, server.line)
             # What the file is may only the running server know: what it presents is seen all the same.
             given = server.all("ssl_certificate") or outer.all("ssl_certificate")
             # Who asks for a name of no server gets the first one, or the one that is told to be it.
-            anything = [""] if id(server) in usual else []
-            yield Site(where, certificates, [*map(_plain, names), *anything], listens if given else ())
+            usual = [one for one in heard if first[_same(one)] is server]
+            own = list(_listens(kind, server, outer, usual, shared, reader))
+            yield from _named(Site(where, certificates, names, listens if given else ()), own, reader)
             for name, paths in chosen.items():
                 yield Site(where, paths, [name], listens)
         if passed_on := _passed_on(server, outer):
             yield Site(where, (), passed_on, list(_passing(server, shared)))
+
+
+def _named(site: Site, usual: Sequence[Listen], reader: Reader) -> Iterator[Site]:
+    """
+    Yield a site with the names that lead to it. At the addresses in `usual`, any name does that no other
+    server has.
+    """
+    names = [one for one in map(_plain, site.names) if one not in {"", "_"}]
+    if any(map(host_name, names)):
+        yield replace(site, names=names)
+        return
+    yield replace(site, names=[*names, ""], listens=[one for one in site.listens if one in usual])
+    others = [one for one in site.listens if one not in usual]
+    if others and names:
+        yield replace(site, names=names, listens=others)
+    elif others:
+        reader.note(f"{site.where}: {NO_NAME}")
 
 
 def _passed_on(server: _Block, outer: _Block) -> list[str]:
@@ -358,12 +376,20 @@ def _same(listen: _Block) -> _Address:
 
 
 def _listens(
-    kind: str, server: _Block, outer: _Block, shared: Mapping[_Address, set[str]], reader: Reader
+    kind: str,
+    server: _Block,
+    outer: _Block,
+    heard: Iterable[_Block],
+    shared: Mapping[_Address, set[str]],
+    reader: Reader,
 ) -> Iterator[Listen]:
+    """
+    Yield the addresses with TLS of these `listen` directives of a server.
+    """
     switched = (server.last("ssl") or outer.last("ssl")) == "on"
     protocol = server.last("protocol")
     starttls = (server.last("starttls") or outer.last("starttls")) in {"on", "only"}
-    for one in server.all("listen"):
+    for one in heard:
         text, options = one.words[1] if len(one.words) > 1 else "", set(one.words[2:])
         if text.startswith("unix:"):
             continue

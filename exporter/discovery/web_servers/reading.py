@@ -50,6 +50,9 @@ NOTES_LIMIT = 500
 TARGETS_LIMIT = 100_000
 
 
+NO_NAME = "it has no name, and another site is the default at its address: what it presents is not looked at"
+
+
 CRL = "list of what is revoked"
 """Another kind of file that ends: then clients with certificates are not let in."""
 

@@ -133,6 +133,45 @@ def test_postfix_behind_a_proxy(tmp_path: Path, ca: Minted) -> None:
 HOST = "<VirtualHost {}>\nServerName {}.example\nSSLEngine on\nSSLCertificateFile web.pem\n{}</VirtualHost>\n"
 
 
+@pytest.mark.parametrize(("named", "asked"), [("ServerName one.example:443\n", ["one.example"]), ("", [])])
+def test_apache_a_host_without_a_name(tmp_path: Path, ca: Minted, named: str, asked: list[str]) -> None:
+    """
+    The first one at an address has all names that no host has; others have that of the server.
+    """
+    no_name = HOST.replace("ServerName {}.example\n", "# {}\n")
+    listing = read(
+        tmp_path,
+        ca,
+        f"Listen 1001\nListen 1002\n{named}"
+        + HOST.format("*:1001", "a", "")
+        + no_name.format("*:1001 *:1002", "", "").replace("web.pem", "mail.pem"),
+        "httpd.conf",
+    )
+    assert wires(listing) == [
+        "https://127.0.0.1:1001 a.example",
+        "https://127.0.0.1:1002 mail.example",
+        *(f"https://127.0.0.1:1001 {one}" for one in asked),
+    ]
+    assert [("is the default at its address" in note) for note in listing.notes] == ([] if asked else [True])
+
+
+@pytest.mark.parametrize("name", ["", "server_name _;", 'server_name "";', "server_name $hostname;"])
+def test_nginx_a_server_without_a_name(tmp_path: Path, ca: Minted, name: str) -> None:
+    """
+    The default one of an address has all names that no server has; another one has none.
+    """
+    listing = read(
+        tmp_path,
+        ca,
+        "server { listen 1001 ssl; server_name web.example; ssl_certificate web.pem; }\n"
+        f"server {{ listen 1001 ssl; listen 1002 ssl; {name} ssl_certificate mail.pem; }}\n",
+        "nginx.conf",
+    )
+    assert wires(listing) == ["https://127.0.0.1:1001 web.example", "https://127.0.0.1:1002 mail.example"]
+    assert [("is the default at its address" in note) for note in listing.notes] == [True]
+    assert len(files(listing.found)) == 2
+
+
 def test_apache_proxy_protocol_is_of_an_address(tmp_path: Path, ca: Minted) -> None:
     """
     Whichever of its hosts says it.
