@@ -19,7 +19,7 @@ GIVE_WAY = 1.0
 """Seconds that a piece of work waits for a scrape to be over, at most: one may follow another."""
 
 
-SLICE = 0.001
+SLICE = 0.005
 """Seconds for which a thread works after it has waited for so long."""
 
 
@@ -77,8 +77,8 @@ class Calm:
         """
         Yield these items in a thread, for work of which each takes less than a millisecond.
 
-        While anything must not wait, it has a hundredth of the time: a scrape may last for a minute, and the
-        next one follow at once.
+        While anything must not wait, it has a twentieth of the time: a scrape may last for a minute, and the
+        next one follow at once. Others may wait for this work, a reload for one.
         """
         until = 0.0
         for one in items:

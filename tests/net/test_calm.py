@@ -42,7 +42,7 @@ ITEMS = 10_000
 @pytest.mark.parametrize(("rests", "waited"), [(0, 0), (7, 7), (10**6, ITEMS / 5)])
 def test_a_thread_waits_between_its_items_while_a_scrape_is_under_way(rests: int, waited: int) -> None:
     """
-    It works for a hundredth of the time, so that it comes to its end though scrapes follow each other.
+    It works for a twentieth of the time, so that it comes to its end though scrapes follow each other.
     `rests`: how many it takes until they are over; each item takes a fifth of a slice.
     """
     time = Time()
