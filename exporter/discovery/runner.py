@@ -354,12 +354,12 @@ class Discovery:
             # The name servers know no more than before: ten thousand targets are not made into a text for it.
             return
         began, calm = self._network.monotonic(), self._network.calm
-        # What was found elsewhere, before a reload, is no loss.
-        had = Kept() if feed.elsewhere and not heard else before
 
         def work() -> tuple[Kept, Made, str, tuple[Issuance, ...]]:
-            listed = same_objects(before, calm.gently(listing.found))
-            listed = wanted(listed, entry.include, entry.exclude)
+            same = same_objects(before, calm.gently(listing.found))
+            listed = tuple(wanted(same, entry.include, entry.exclude))
+            # What was found elsewhere, before a reload, is no loss. But an empty list is one, wherever.
+            had = Kept() if feed.elsewhere and listed and not heard else before
             kept = settled(had, listed, entry.limit, now, names, counts=not heard)
             if unchanged:
                 # Those above the limit were not listed again.
