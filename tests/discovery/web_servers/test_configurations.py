@@ -1101,6 +1101,7 @@ def test_dovecot_lists_of_version_2_4(tmp_path: Path) -> None:
           pop3 = no
         }
         listen = 192.0.2.1 ::1
+        haproxy_trusted_networks = 192.0.2.0/24 ::1
         ssl_server_cert_file = /mail.pem
         service imap-login {
           inet_listener imap {
