@@ -205,7 +205,7 @@ def _tell(job: _Job) -> None:
         else:
             job.change(f"not taken, as its relabelling drops them ({step}): {', '.join(addresses)}")
     if servers := [url for url, pages in job.paths.items() if len(pages) > 1]:
-        job.change(f"all its pages of one server are one target: {', '.join(servers)}")
+        job.change(f"all pages of a server are one target here: {', '.join(servers)}")
     if job.pages:
         job.change(
             f"asked for without TLS, taken as https://: {', '.join(job.pages)}; remove those that have none"

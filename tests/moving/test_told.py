@@ -43,7 +43,7 @@ def test_pages_of_one_server_are_one_target_and_told() -> None:
     made.changes.clear()
     prometheus.jobs(yaml.safe_dump({"scrape_configs": [job]}), made, lambda _: [])
     assert [one["url"] for one in made.targets] == ["https://a.example", "https://b.example"]
-    assert made.changes == ["job pages: all its pages of one server are one target: https://a.example"]
+    assert made.changes == ["job pages: all pages of a server are one target here: https://a.example"]
 
 
 def test_one_table_of_telegraf_is_an_input_and_its_global_tags_are_told() -> None:
