@@ -49,7 +49,16 @@ PURE = {
     *("model", "formats", "judgement", "report"),
     *("moving.blackbox", "moving.documents", "moving.moved", "moving.operators", "moving.others"),
     "moving.relabelling",
-    *("pki.issuance", "pki.ber", "pki.certificates", "pki.faults", "pki.fields", "pki.mended", "pki.ocsp"),
+    *(
+        "pki.candidates",
+        "pki.issuance",
+        "pki.ber",
+        "pki.certificates",
+        "pki.faults",
+        "pki.fields",
+        "pki.mended",
+        "pki.ocsp",
+    ),
     *(
         "pki.name_constraints",
         "pki.ocsp_data",

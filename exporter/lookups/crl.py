@@ -16,8 +16,8 @@ from exporter.net.http import download, shown
 from exporter.net.network import Network
 from exporter.net.pools import Pool
 from exporter.pki.authorities import Authorities
+from exporter.pki.candidates import candidates
 from exporter.pki.revocation import RevocationError, RevocationList, loaded, pointers, read_list, revoked
-from exporter.pki.trust import candidates
 
 LIST_LIMIT = 20_000_000
 """Largest size of a revocation list in bytes: some public ones have ten million."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.model.urls import SCHEMES
+from exporter.model.schemes import SCHEMES
 from exporter.moving.documents import mappings_in
 from exporter.moving.moved import (
     Moved,

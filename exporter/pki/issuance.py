@@ -11,8 +11,9 @@ from cryptography.x509.oid import NameOID
 from exporter.model.caches import remembered
 from exporter.model.observation import Certificate
 from exporter.model.targets import fingerprint
+from exporter.pki.candidates import candidates
 from exporter.pki.certificates import load
-from exporter.pki.trust import TrustStore, candidates, issuers_of
+from exporter.pki.trust import TrustStore, issuers_of
 
 _NAMES = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
 

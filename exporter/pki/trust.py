@@ -30,6 +30,7 @@ from OpenSSL import crypto
 from exporter.model.caches import remembered
 from exporter.model.observation import Certificate, FoundFault
 from exporter.model.reasons import Fault
+from exporter.pki.candidates import LARGER_KEYS, candidates, is_large
 from exporter.pki.certificates import parse_pem
 from exporter.pki.faults import (
     _boundaries,
@@ -47,13 +48,11 @@ from exporter.pki.faults import (
 from exporter.pki.name_constraints import COMPARISONS_LIMIT, comparisons
 from exporter.pki.path_refusals import (
     _BAD_SIGNATURE,
-    NAMESAKES,
     _classify,
     _Refusal,
     _refusal_detail,
     _signer,
 )
-from exporter.pki.revocation import LARGEST_DSA
 
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which pyOpenSSL does not name. Partial chains:
 # an anchor need not be a root, as in Go and in browsers; private CA files often hold only an intermediate.
@@ -62,21 +61,6 @@ _FLAGS = 0x200000 | crypto.X509StoreFlags.PARTIAL_CHAIN
 
 # Verifications of one chain at most: a server can present any number of certificates of the same name.
 _LOOKS = 8
-
-
-CANDIDATES = 20
-"""Presented certificates that may be on a path. A server can present hundreds, and each that signed another
-is some milliseconds of work. GnuTLS takes chains of 16."""
-
-
-LARGEST_KEYS = {"rsa": 8192, "dsa": LARGEST_DSA}
-"""Bits of the largest keys of CAs that Go and rustls take (none of DSA). With a larger one a verification
-takes up to ten milliseconds."""
-
-
-LARGER_KEYS = 2
-"""CAs with larger keys that are followed all the same, besides trust anchors: a private authority may have
-one."""
 
 
 class TrustStoreError(ValueError):
@@ -239,27 +223,6 @@ def _judge_chain(chain: tuple[Certificate, ...], store: TrustStore, now: float) 
     )
 
 
-def candidates(leaf: Certificate, presented: Sequence[Certificate]) -> list[Certificate]:
-    """
-    Return those of the certificates that came with a leaf that may be on its path, nearest first.
-
-    All of them, unless they are more than CANDIDATES: then only those that its issuers' names lead to.
-    """
-    if len(presented) <= CANDIDATES:
-        return list(presented)
-    by_subject: dict[str, list[Certificate]] = {}
-    for it in presented:
-        by_subject.setdefault(it.subject, []).append(it)
-    found: dict[Certificate, None] = {}
-    reached = [leaf]
-    for below in reached:
-        # Taken out: of one name, all are found at once.
-        named = by_subject.pop(below.issuer, [])[:NAMESAKES]
-        found |= dict.fromkeys(named)
-        reached += named
-    return list(found)[:CANDIDATES]
-
-
 def issuers_of(
     leaf: Certificate, chain: Sequence[Certificate], store: TrustStore | None
 ) -> tuple[Certificate, ...]:
@@ -306,7 +269,7 @@ def _find_path(
         words = "The name constraints in it are more than clients compare with its names (Go gives up)."
         faults.add(Fault.INVALID_CHAIN, words)
         return (), False
-    larger = (it for it in presented if _is_large(it) and not store.holds(it))
+    larger = (it for it in presented if is_large(it) and not store.holds(it))
     large = list(islice(larger, LARGER_KEYS, None))
     presented = [it for it in presented if it not in large]
     valid = [it for it in presented if _valid(it, now)]
@@ -339,13 +302,6 @@ def _find_path(
         if isinstance(outcome, _Refusal):
             faults.add(Fault.INVALID_CHAIN, _refusal_detail(Fault.INVALID_CHAIN, outcome))
     return (), False
-
-
-def _is_large(authority: Certificate) -> bool:
-    """
-    Return True for a key that is larger than most clients take.
-    """
-    return (authority.key_bits or 0) > LARGEST_KEYS.get(authority.key_algorithm, inf)
 
 
 def _look(

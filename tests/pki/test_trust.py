@@ -18,15 +18,13 @@ from service_identity.hazmat import DNSPattern
 from exporter.demo.minter import Minted, mint, new_key, root
 from exporter.model.observation import Certificate
 from exporter.model.reasons import Fault
+from exporter.pki.candidates import CANDIDATES, LARGEST_KEYS, candidates
 from exporter.pki.certificates import CertificateError, certificate
 from exporter.pki.path_refusals import NAMESAKES
 from exporter.pki.trust import (
-    CANDIDATES,
-    LARGEST_KEYS,
     Trust,
     TrustStore,
     TrustStoreError,
-    candidates,
     issuers_of,
     judge,
 )
