@@ -322,6 +322,7 @@ def test_how_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(run()) == [0, 1, 1, 0, MOST]
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(("processes", "own"), [(2, 6), (3, 2), (4, 0)])
 def test_the_first_process_has_a_share_of_the_conversations(processes: int, own: int) -> None:
     """
@@ -340,6 +341,7 @@ def test_the_first_process_has_a_share_of_the_conversations(processes: int, own:
     asyncio.run(run())
 
 
+@pytest.mark.programs
 def test_the_first_process_takes_its_share_of_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     It takes none of what is new, which it has to judge, and none while sweeps overlap: its time is for the
