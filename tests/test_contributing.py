@@ -20,6 +20,18 @@ def test_each_path_exists() -> None:
     assert [path for path in paths if not (REPOSITORY / path).exists()] == []
 
 
+def test_each_table_is_in_its_file() -> None:
+    """
+    The steps name a file, and behind it the tables in which there is a line to add.
+    """
+    steps = re.findall(r"`(exporter/[\w/]+\.py)`:([^.;]*)", MAP)
+    named = [(path, table) for path, words in steps for table in re.findall(r"`([A-Z]{2,})`", words)]
+
+    assert len(named) > 5
+    texts = {path: (REPOSITORY / path).read_text(encoding="utf-8") for path, _ in named}
+    assert [pair for pair in named if not re.search(rf"^{pair[1]}\b", texts[pair[0]], re.MULTILINE)] == []
+
+
 def test_each_file_without_its_folder_exists_once() -> None:
     """
     Tests that are named again are called by their file only.
