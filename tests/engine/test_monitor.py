@@ -28,6 +28,7 @@ from exporter.probes.dependencies import Dependencies
 from tests.golden.scenes import failed, seen
 from tests.golden.values import certificate, facts, target
 from tests.support.certificates import NOW, authority, write_pair
+from tests.support.clock import Clock
 
 FACTS = facts(certificate())
 NOTHING = Facts(())
@@ -398,21 +399,6 @@ async def test_what_nobody_waits_for_any_more_is_remembered_at_once(tmp_path: Pa
         (held,) = watch.memory.known(healthy).endpoints.values()
         assert isinstance(held.observation, Observed)
         assert held.judged is not None
-
-
-class Clock:
-    """
-    A clock that a test moves on.
-    """
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        """
-        The time, in seconds since the epoch.
-        """
-        return self.now
 
 
 def seen_at(scrape: Scrape) -> dict[str, float | None]:

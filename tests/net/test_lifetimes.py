@@ -122,7 +122,7 @@ def test_an_answer_that_is_none_counts_for_nothing() -> None:
     assert answer(reply(asked, []), asked, A) == (frozenset(), 0)
 
 
-class Clock(asyncio.SelectorEventLoop):
+class SetLoop(asyncio.SelectorEventLoop):
     """
     An event loop whose time a test sets.
     """
@@ -140,12 +140,12 @@ Given = tuple[frozenset[IPAddress], float]
 
 
 def with_clock(
-    work: Callable[[Clock, Lifetimes, list[tuple[str, int]]], Coroutine[Any, Any, None]], *given: Given
+    work: Callable[[SetLoop, Lifetimes, list[tuple[str, int]]], Coroutine[Any, Any, None]], *given: Given
 ) -> None:
     """
     Run the work with lifetimes learned from a fake: what is given, one after the other, then nothing.
     """
-    loop = Clock()
+    loop = SetLoop()
     asked: list[tuple[str, int]] = []
     left = list(given)
 
@@ -163,7 +163,7 @@ def with_clock(
         loop.close()
 
 
-async def look_up(loop: Clock, lifetimes: Lifetimes, at: float) -> bool:
+async def look_up(loop: SetLoop, lifetimes: Lifetimes, at: float) -> bool:
     """
     Whether a look-up is made at this time. It gives the same addresses as all.
     """
@@ -181,7 +181,7 @@ def test_addresses_are_kept_for_what_is_left_of_them() -> None:
     From the second look-up on. Then the name is looked up again, and the time to live is learned anew.
     """
 
-    async def work(loop: Clock, lifetimes: Lifetimes, asked: list[tuple[str, int]]) -> None:
+    async def work(loop: SetLoop, lifetimes: Lifetimes, asked: list[tuple[str, int]]) -> None:
         assert await look_up(loop, lifetimes, 1000)
         assert asked == []
         assert await look_up(loop, lifetimes, 1060)
@@ -211,7 +211,7 @@ def test_a_name_is_looked_up_again_after_a_failed_probe() -> None:
     It may lead to another address since then.
     """
 
-    async def work(loop: Clock, lifetimes: Lifetimes, _asked: list[tuple[str, int]]) -> None:
+    async def work(loop: SetLoop, lifetimes: Lifetimes, _asked: list[tuple[str, int]]) -> None:
         await look_up(loop, lifetimes, 1000)
         await look_up(loop, lifetimes, 1010)
         lifetimes.forget("another.example.com")
@@ -237,7 +237,7 @@ def test_what_is_not_kept_is_asked_for_rarely(given: tuple[Given, ...], rest: fl
     Each look-up is made, as if nothing were known of it.
     """
 
-    async def work(loop: Clock, lifetimes: Lifetimes, asked: list[tuple[str, int]]) -> None:
+    async def work(loop: SetLoop, lifetimes: Lifetimes, asked: list[tuple[str, int]]) -> None:
         times = [1000 + 60 * number for number in range(int(rest) // 60 + 4)]
         assert all([await look_up(loop, lifetimes, at) for at in times])
         assert len(asked) == 2
@@ -250,7 +250,7 @@ def test_what_is_looked_up_rarely_or_is_local_is_never_asked_for() -> None:
     A look-up every five minutes gains nothing, and no public name server knows local names.
     """
 
-    async def work(loop: Clock, lifetimes: Lifetimes, asked: list[tuple[str, int]]) -> None:
+    async def work(loop: SetLoop, lifetimes: Lifetimes, asked: list[tuple[str, int]]) -> None:
         for number in range(5):
             assert await look_up(loop, lifetimes, 1000 + MOST * number)
         for host in ("localhost", "db", "a.localhost", "printer.local", "www.test.", "A.INVALID"):
