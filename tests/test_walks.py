@@ -6,6 +6,9 @@ import json
 import subprocess
 import sys
 
+from exporter.engine.memory import identity
+from exporter.model.targets import Target
+from exporter.model.urls import parse_url
 from tests import walks
 
 
@@ -25,3 +28,14 @@ def test_a_walk_from_yaml_to_a_metric_changes_room_no_more_often_than_it_may() -
         found
     )
     assert all(len(changes) > 20 for changes in found.values())
+    places = {place for changes in found.values() for pair in changes for place in pair}
+    assert [place for place in places if walks.TOP_LEVEL in place] == []
+
+
+def test_what_a_property_calls_in_its_own_room_is_no_change_for_whoever_reads_it() -> None:
+    """
+    The memory asks a target's URL for its usual form, which the URL puts together with what stands beside it.
+    """
+    with walks.followed() as found:
+        assert identity(Target(parse_url("https://[::1]:8443"), "one")).startswith("https://[::1]:8443")
+    assert list(found.changes) == []
