@@ -117,23 +117,17 @@ bcrypt."""
 UNEXPANDED = "variables of the environment are not expanded here: write the value itself"
 
 
-def no_pause() -> None:
-    """
-    Go on at once.
-    """
-
-
 class Document:
     """
     A YAML document: its value, the line of each part, and the faults found so far.
     """
 
     def __init__(
-        self, file: str, value_limit: int = VALUE_LIMIT, pause: Callable[[], None] = no_pause
+        self, file: str, value_limit: int = VALUE_LIMIT, pause: Callable[[], None] | None = None
     ) -> None:
         """
         Start without a value. `file` is the name in messages; `value_limit` bounds the number of values.
-        `pause` is called often while the document is read, and may let others work.
+        `pause` is called often while the document is read, and may let others work; None: it goes on at once.
         """
         self.file = file
         self.value_limit = value_limit
@@ -204,7 +198,8 @@ class Document:
         """
         Return the value of a mapping, without keys that have a fault. Raises ConfigError as `take` does.
         """
-        self.pause()
+        if self.pause is not None:
+            self.pause()
         mapping: dict[str, Any] = {}
         merged: list[yaml.Node] = []
         for key, value in node.value:
@@ -267,7 +262,8 @@ class _Composer(Composer, yaml.CSafeLoader):
         self._count += 1
         if isinstance(event, yaml.CollectionStartEvent):
             self._depth += 1
-            self._document.pause()
+            if self._document.pause is not None:
+                self._document.pause()
         self._depth -= isinstance(event, yaml.CollectionEndEvent)
         if self._depth > DEPTH_LIMIT:
             self._document.refuse((), _TOO_DEEP, _line(event))
@@ -277,7 +273,7 @@ class _Composer(Composer, yaml.CSafeLoader):
 
 
 def read(
-    data: bytes, file: str, value_limit: int = VALUE_LIMIT, pause: Callable[[], None] = no_pause
+    data: bytes, file: str, value_limit: int = VALUE_LIMIT, pause: Callable[[], None] | None = None
 ) -> Document:
     """
     Parse the YAML document in these bytes. Raises ConfigError when it is not YAML, too large or too deep.

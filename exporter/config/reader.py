@@ -42,7 +42,7 @@ from exporter.model.schemes import SCHEMES
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Target
 from exporter.passwords import shown, without_user
-from exporter.yaml_lines import UNEXPANDED, ConfigError, ConfigFault, Document, Loc, no_pause, read
+from exporter.yaml_lines import UNEXPANDED, ConfigError, ConfigFault, Document, Loc, read
 
 NO_TARGETS = "has no entries, so nothing is watched but what others ask for at /probe: {}"
 
@@ -55,7 +55,7 @@ def load(
     path: str,
     environ: Mapping[str, str],
     elsewhere: Elsewhere | None = None,
-    pause: Callable[[], None] = no_pause,
+    pause: Callable[[], None] | None = None,
 ) -> Config:
     """
     Read the configuration from a file. Raises ConfigError, also for a file that can't be read.
@@ -68,7 +68,7 @@ def parse(
     file: str,
     environ: Mapping[str, str],
     elsewhere: Elsewhere | None = None,
-    pause: Callable[[], None] = no_pause,
+    pause: Callable[[], None] | None = None,
 ) -> Config:
     """
     Parse the configuration. Raises ConfigError with all faults.
@@ -426,7 +426,8 @@ class _Reading:
 
         `inside` has the models inside it, by key; None: those of the whole document.
         """
-        self.document.pause()
+        if self.document.pause is not None:
+            self.document.pause()
         try:
             return model.model_validate(value, context=self)
         except ValidationError as invalid:

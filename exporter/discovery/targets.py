@@ -123,6 +123,8 @@ def joined(config: Config, lists: Sequence[Made]) -> tuple[Target, ...]:
     """
     Return the targets of the configuration and those of the lists, none twice.
     """
+    if not lists:
+        return config.targets
     names = {target.name for target in config.by_hand}
     names |= {target.name for target in config.targets}
     places = {_place(target) for target in config.by_hand}

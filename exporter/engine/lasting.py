@@ -50,8 +50,9 @@ def problem_batches(
             unwell.setdefault(row.target.name, []).extend(row.knowns)
         if number % BATCH == 0:
             yield ()
-    newest: Elsewhere[None] = Elsewhere(issuances, now)
+    newest: Elsewhere[None] | None = None
     if unwell:
+        newest = Elsewhere(issuances, now)
         for start in range(0, len(endpoints), BATCH):
             note_ends(newest, verdicts(endpoints[start : start + BATCH]))
             yield ()
@@ -59,7 +60,8 @@ def problem_batches(
     for number, target in enumerate(targets):
         known, ill = memory.known(target), unwell.get(target.name, ())
         if ill or known.problems:
-            _update(known, (yield from _found(ill, newest, now)), now)
+            here = (yield from _found(ill, newest, now)) if newest is not None else {}
+            _update(known, here, now)
             rows += known.problems.values()
         # Of thousands that just fell silent nothing is a problem yet, but each is looked into.
         if number % BATCH == 0 or len(rows) >= BATCH:

@@ -250,10 +250,12 @@ def host_of(written: str) -> str:
 
     These are localhost, addresses, names with `*` in another place, and what is no host name at all.
     """
+    star, base = ("*.", written[2:]) if written.startswith("*.") else ("", written)
+    if is_of_each_host(base):
+        return ""
     if _USUAL.fullmatch(written) and len(written) <= NAME_LIMIT:
         # What all that follows makes of nearly every name.
-        return "" if is_of_each_host(written.removeprefix("*.")) else written
-    star, base = ("*.", written[2:]) if written.startswith("*.") else ("", written)
+        return written
     try:
         name = normal_host(base)
     except TargetError:

@@ -323,6 +323,21 @@ def newest_ends(
     return newest
 
 
+def newer_ends(
+    leaves: Iterable[JudgedItem],
+    verdicts: Iterable[Verdict | None],
+    issuances: Issuances = NONE,
+    now: float = 0.0,
+) -> list[float | None]:
+    """
+    Return `Elsewhere.newer_end` of each of these leaves, among the verdicts on all endpoints.
+
+    `issuances` are those that logs know at `now`, in seconds since the epoch.
+    """
+    newest = newest_ends(verdicts, issuances, now)
+    return [newest.newer_end(one) for one in leaves]
+
+
 def note_ends(newest: Elsewhere[None], verdicts: Iterable[Verdict | None]) -> None:
     """
     Add the ends of the leaves of these verdicts to those so far.

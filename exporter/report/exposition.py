@@ -17,7 +17,7 @@ from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.sightings import FEW
 from exporter.judgement.hidden import Beside, at_each_endpoint
-from exporter.judgement.issued import NONE, Elsewhere, Issuances, newest_ends
+from exporter.judgement.issued import NONE, Issuances, newer_ends
 from exporter.judgement.problems import Key, pending
 from exporter.judgement.verdicts import JudgedItem, Verdict
 from exporter.model.observation import Certificate, Failed
@@ -186,7 +186,7 @@ def pending_lines(endpoints: Iterable[EndpointRow], at: float) -> Iterator[str]:
     Yield a line for each target that can't be seen at `at`, for too short a time yet to be a problem.
     """
     failing = [row.known for row in endpoints if isinstance(row.held.observation, Failed)]
-    for found in pending(failing, at):
+    for found in pending(failing, at) if failing else ():
         row, onset = ProblemRow(found, at), found.onset
         texts, target = zip(("cause", "where", "advice"), brief(row), strict=True), onset.known.target
         about = (("target", target.name), ("problem", onset.problem), ("severity", onset.severity))
@@ -315,9 +315,10 @@ class Exposition:
         if same and issuances is NONE and all(block.is_compared for block in blocks):
             return
         self._judged = judged if issuances is NONE else []
-        newest = newest_ends(judged, issuances, at)
+        leaves = [leaf for block in blocks for leaf, _ in block.compared]
+        ends = iter(newer_ends(leaves, judged, issuances, at))
         for block in blocks:
-            block.compare(newest)
+            block.take_newer(ends)
 
     def _target_lines(self, targets: Sequence[TargetRow], few: Collection[str]) -> list[str]:
         """
@@ -355,7 +356,7 @@ class _Block:
     written each time.
     """
 
-    __slots__ = ("_compared", "_endpoint", "_fixed", "_newer", "_theirs", "facts", "verdict")
+    __slots__ = ("_endpoint", "_fixed", "_newer", "_theirs", "compared", "facts", "verdict")
 
     def __init__(self, row: EndpointRow, exporters: Collection[str]) -> None:
         self.verdict = row.verdict
@@ -366,7 +367,8 @@ class _Block:
         # The lines are put together anew each time: most of each is its labels, which are one text for all
         # lines of an item.
         self._fixed: list[Any] = []
-        self._compared: list[tuple[JudgedItem, str]] = []
+        self.compared: list[tuple[JudgedItem, str]] = []
+        """Its leaves that are compared with all others, each with the labels of its line."""
         self._newer: list[str] | None = None
         """Lines of ends that are newer elsewhere; None until they were compared."""
         if row.verdict is not None:
@@ -415,7 +417,7 @@ class _Block:
             what = "".join(f',{name}="{escape(text)}"' for name, text in certificate_labels(item.certificate))
             self._add(CERTIFICATE, self._endpoint, 1, f',item="{escape(item.name)}"{what}')
         if judged.kin is not None:
-            self._compared.append((judged, labels))
+            self.compared.append((judged, labels))
 
     @property
     def is_compared(self) -> bool:
@@ -424,13 +426,13 @@ class _Block:
         """
         return self._newer is not None
 
-    def compare(self, newest: Elsewhere[None]) -> None:
+    def take_newer(self, ends: Iterator[float | None]) -> None:
         """
-        Compare its leaves with the latest ends of all.
+        Take the newer end of each of its leaves, or None, from what was found of all.
         """
         self._newer = []
-        for judged, labels in self._compared:
-            newer = newest.newer_end(judged)
+        # Not one more than it has leaves: the next one is for the next endpoint.
+        for (_, labels), newer in zip(self.compared, ends, strict=False):
             if newer is not None:
                 self._newer.append(f"{NEWEST.name}{labels}}} {newer!r}\n")
 
