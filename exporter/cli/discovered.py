@@ -37,9 +37,8 @@ async def _run(
 ) -> tuple[Config, list[str]]:
     path = kept_state(state, os.environ)
     network = Dependencies(asyncio.get_running_loop())
-    discovery = Discovery(network)
+    discovery = Discovery(network, config)
     try:
-        discovery.configure(config)
         if path is not None:
             discovery.restore(read_lists(path))
         if timeout:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -31,6 +31,7 @@ from exporter.discovery.resolving import MORE, LookUps, is_history, resolved
 from exporter.discovery.targets import Made, joined, made
 from exporter.discovery.threads import in_thread
 from exporter.logs import fields
+from exporter.model.caches import BUDGET
 from exporter.model.coverage import Nowhere
 from exporter.model.foreign_text import printable
 from exporter.model.issuance import Issuance
@@ -82,26 +83,29 @@ class Discovery:
     The sources of a configuration, and the targets that they gave last.
     """
 
-    def __init__(self, network: Network, on_change: Callable[[], None] = lambda: None) -> None:
-        """
-        `on_change` is called when there are other targets or issuances than before.
-        """
+    def __init__(self, network: Network, config: Config) -> None:
         self.feeds: dict[str, Feed] = {}
         """By identity, in the order of the configuration."""
         self.targets: tuple[Target, ...] = ()
         """All targets: those of the configuration, then those that were found."""
+        self.names: set[str] = set()
+        """The names of all targets. The same object always: whoever holds it sees what changes."""
+        self.changes = 0
+        """How often there were other targets or issuances than before."""
         self.issuances: tuple[Issuance, ...] = ()
         """The certificates that any source knows to be issued."""
+        self.known = config
+        """The configuration in use, with all targets."""
         self._watched: frozenset[str] | None = None
         """URLs of all targets, as sources spell them; None until somebody wants to know."""
         self._network = network
-        self._on_change = on_change
-        self.config: Config
-        """That in use; there is none before `configure`."""
+        self.config = config
+        """That in use."""
         self._places: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
         # Ten thousand targets take seconds to be checked: not on the event loop.
         self._pool = Pool("discovery", 1)
         self._started = False
+        self.configure(config)
 
     @property
     def pending(self) -> bool:
@@ -427,7 +431,11 @@ class Discovery:
         self.targets = targets
         self._watched = None
         self.issuances = tuple(chain.from_iterable(feed.issuances for feed in self.feeds.values()))
-        self._on_change()
+        self.known = replace(self.config, targets=targets)
+        self.names.clear()
+        self.names.update(target.name for target in targets)
+        self.changes += 1
+        BUDGET.fit(len(self.names))
 
 
 def _told(given: Made) -> list[tuple[Target, str]]:

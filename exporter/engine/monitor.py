@@ -6,7 +6,7 @@ The service keeps two: one for the configured targets, one for those that only /
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
@@ -104,7 +104,7 @@ class Monitor:
         self,
         targets: Iterable[Target],
         timeout: float,
-        wanted: Callable[[Target], bool],
+        wanted: Container[str] | None = None,
         issued: Collection[Issuance] = (),
         rules: Rules | None = None,
         reserved: Callable[[int], float] = nothing_reserved,
@@ -114,7 +114,8 @@ class Monitor:
         seconds, or as many sooner as are `reserved` for so many targets that are not done.
 
         A caller that comes within FRESH seconds of another one, and has as much time, gets the same result.
-        Targets that are not `wanted` any more at the end, since the configuration changed, are left out.
+        Targets whose names are not `wanted` any more at the end, since the configuration changed, are left
+        out; None: all are wanted.
         `issued` are the certificates that public logs know. `rules` say what is told of names that none of
         the targets looks at; None: there are other targets.
         """
@@ -139,7 +140,7 @@ class Monitor:
         self,
         targets: tuple[Target, ...],
         timeout: float,
-        wanted: Callable[[Target], bool],
+        wanted: Container[str] | None,
         issued: Collection[Issuance],
         reserved: Callable[[int], float],
     ) -> Scrape:
@@ -179,7 +180,7 @@ class Monitor:
         of `scrape`.
         """
         deadline = self._dependencies.loop.time() + timeout
-        scrape = await self.scrape(targets, timeout, lambda _: True, rules=rules)
+        scrape = await self.scrape(targets, timeout, rules=rules)
         asked = self._dependencies.lookups
         left = deadline - self._dependencies.loop.time()
         # One answer may lead to the next look-up (of ACME), and not all are made at once.
@@ -227,13 +228,13 @@ class Monitor:
         """
         Probe one target, and return the result within `timeout` seconds. `trace_steps` records each step.
         """
-        return await self._sweep([target], timeout, lambda _: True, trace_steps=trace_steps)
+        return await self._sweep([target], timeout, trace_steps=trace_steps)
 
     async def _sweep(
         self,
         targets: Iterable[Target],
         timeout: float,
-        wanted: Callable[[Target], bool],
+        wanted: Container[str] | None = None,
         reserved: Callable[[int], float] = nothing_reserved,
         *,
         by_interval: bool = False,
@@ -256,7 +257,7 @@ class Monitor:
         await self._take_given()
         now = self._clock()
         given = in_slices(sweep.results(self.memory, self._dependencies.loop.time()))
-        results = tuple([one async for one in given if wanted(one.target)])
+        results = tuple([one async for one in given if wanted is None or one.target.name in wanted])
         if waiting:
             results = await self._with_waiting(targets, waiting, results, wanted, now)
         if trace_steps:
@@ -306,7 +307,7 @@ class Monitor:
         targets: Iterable[Target],
         waiting: AbstractSet[str],
         results: Iterable[TargetResult],
-        wanted: Callable[[Target], bool],
+        wanted: Container[str] | None,
         now: float,
     ) -> tuple[TargetResult, ...]:
         """
@@ -316,7 +317,7 @@ class Monitor:
         found: list[TargetResult] = []
         async for target in in_slices(targets):
             result = probed.get(target.name)
-            if result is None and target.name in waiting and wanted(target):
+            if result is None and target.name in waiting and (wanted is None or target.name in wanted):
                 self._take_answers(target, now)
                 result = TargetResult(target, (), located=False)
             if result is not None:

@@ -263,7 +263,7 @@ def _asked_target(request: web.Request, service: Service) -> Target:
     asked = request.query.get
     call = Call(asked("module", ""), asked("hostname", ""), asked("server_name", ""))
     try:
-        target = target_for(service.known, asked("target", ""), asked("policy"), call)
+        target = target_for(service.discovery.known, asked("target", ""), asked("policy"), call)
     except NotAllowedError as error:
         request.app[REFUSED].inc()
         raise web.HTTPForbidden(text=f"{error}\n") from None
@@ -323,7 +323,7 @@ async def show_targets(request: web.Request) -> web.StreamResponse:
     Answer with the configured targets for Prometheus's http_sd_configs.
     """
     service = request.app[SERVICE]
-    targets = service.known.targets
+    targets = service.discovery.targets
 
     def parts() -> Iterator[bytes]:
         before = b"["
@@ -332,7 +332,7 @@ async def show_targets(request: web.Request) -> web.StreamResponse:
             before = b", "
         yield b"]" if targets else b"[]"
 
-    body = await request.app[RENDERINGS].get(("groups", service.listings), parts)
+    body = await request.app[RENDERINGS].get(("groups", service.discovery.changes), parts)
     return await answer(request, body, "application/json; charset=utf-8")
 
 

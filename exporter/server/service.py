@@ -143,12 +143,7 @@ class Service:
         self.loads = 0
         """Number of configurations that were loaded after the first one."""
         self.dependencies = Dependencies(loop, clock, monotonic)
-        self._known = self.config
-        self.listings = 0
-        """How often there were other targets than before."""
-        self._names: set[str] = set()
-        """Names of all targets, configured and discovered."""
-        self.discovery = Discovery(self.dependencies, self._take_targets)
+        self.discovery = Discovery(self.dependencies, self.config)
         self._exposition = Exposition(options.external_url, options.compat)
         self._workers = Workers(loop, options.processes)
         self._configured = Monitor(
@@ -182,7 +177,6 @@ class Service:
         self._fleet: Inventory | None = None
         self.last: Scrape | None = None
         """The latest scrape of all targets; None before the first one of this configuration."""
-        self.discovery.configure(self.config)
 
     def start(self) -> None:
         """
@@ -195,18 +189,11 @@ class Service:
         self._workers.serve(self.discovery.targets)
         self.discovery.start()
 
-    def _take_targets(self) -> None:
-        targets = self.discovery.targets
-        self.listings += 1
-        self._known = replace(self.discovery.config, targets=targets)
-        self._names = {target.name for target in targets}
-        BUDGET.fit(len(self._names))
-
     def _restore(self, known: Mapping[str, TargetMemory]) -> None:
         # First of all: what was wrong with a target that was found is carried over the restart, too.
         if self.saving is not None:
             self.discovery.restore(self.saving.lists)
-        for name in known.keys() & self._names:
+        for name in known.keys() & self.discovery.names:
             self._configured.memory.restore(name, known[name])
             for label, held in known[name].endpoints.items():
                 if held.facts is not None and held.seen_at is not None:
@@ -282,7 +269,7 @@ class Service:
             config = self._complete(self._read)
             await self.discovery.reconfigure(config)
             self.config = config
-            self._configured.memory.keep_only(self._names)
+            self._configured.memory.keep_only(self.discovery.names)
             self.last = None
 
     async def _loaded(self) -> Config:
@@ -345,13 +332,6 @@ class Service:
         return Rhythm(self._asked_last, max(gaps))
 
     @property
-    def known(self) -> Config:
-        """
-        The configuration with the targets that were found beside its own.
-        """
-        return self._known
-
-    @property
     def load_succeeded(self) -> bool:
         """
         False while the configuration on disk can't be used, and an earlier one is in use.
@@ -369,7 +349,7 @@ class Service:
         if self.sharded:
             rules = replace(rules, alert=False)
         scrape = await self._configured.scrape(
-            targets, timeout, lambda target: target.name in self._names, issued, rules, reserved
+            targets, timeout, self.discovery.names, issued, rules, reserved
         )
         self.last, self._looked_at = scrape, self._monotonic()
         if self.saving is not None:
@@ -381,7 +361,7 @@ class Service:
         """
         Probe one target, configured or not, and return the result within `timeout` seconds.
         """
-        configured = target.name in self._names
+        configured = target.name in self.discovery.names
         watch = self._configured if configured else self._asked
         timeout -= self._reserve.seconds(len(watch.memory.known(target).endpoints), timeout)
         scrape = await watch.probe(target, timeout, trace_steps=trace_steps)

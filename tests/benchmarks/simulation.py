@@ -135,7 +135,7 @@ async def _replayed(targets: list[Target], repeats: int) -> tuple[Replayed, list
             # The first sweep after a change of settings probes: it is the second one that holds.
             for _ in range(2):
                 began = time.process_time()
-                scrape = await monitor.scrape(of, LONG, lambda _: True)
+                scrape = await monitor.scrape(of, LONG)
                 took = time.process_time() - began
                 assert scrape.complete
                 assert not scrape.failures

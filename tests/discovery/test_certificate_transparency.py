@@ -495,9 +495,8 @@ async def test_its_targets_join_the_others(logs: FakeLogs) -> None:
     loop = asyncio.get_running_loop()
     network = Network(loop)
     asks(network, Names())
-    discovery = Discovery(network)
+    discovery = Discovery(network, parse(text.encode(), "expiry.yml", {}))
     try:
-        discovery.configure(parse(text.encode(), "expiry.yml", {}))
         discovery.start()
         async with asyncio.timeout(60):
             while discovery.pending:  # noqa: ASYNC110 - of several threads

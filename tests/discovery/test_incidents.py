@@ -303,9 +303,8 @@ async def looked(text: str, directory: Path, now: float) -> Scrape:
     loop = asyncio.get_running_loop()
     network = Dependencies(loop, lambda: now)
     asks(network, look_up)
-    discovery = Discovery(network)
+    discovery = Discovery(network, parse(text.encode(), str(directory / "expiry.yml"), {}))
     try:
-        discovery.configure(parse(text.encode(), str(directory / "expiry.yml"), {}))
         discovery.start()
         await until(lambda: not discovery.pending)
         assert all(feed.success for feed in discovery.feeds.values()), [

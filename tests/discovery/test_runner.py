@@ -98,8 +98,7 @@ async def running(of: Config, network: Network | None = None) -> AsyncIterator[D
     The runner at work.
     """
     network = network or Network(asyncio.get_running_loop())
-    found = Discovery(network)
-    found.configure(of)
+    found = Discovery(network, of)
     found.start()
     try:
         yield found
@@ -327,8 +326,7 @@ async def test_a_steady_source_keeps_its_pace_and_costs_little(fake: FakeSource,
         return monotonic
 
     network = Network(asyncio.get_running_loop(), lambda: clock, passing)
-    runner = Discovery(network)
-    runner.configure(config(ONE))
+    runner = Discovery(network, config(ONE))
     runner.start()
     (feed,) = runner.feeds.values()
 
@@ -405,8 +403,7 @@ async def test_lists_survive_a_restart(fake: FakeSource) -> None:
         await until(lambda: not runner.pending)
         saved = {identity: (at, text) for identity, at, text in await runner.saved()}
     network = Network(asyncio.get_running_loop())
-    again = Discovery(network)
-    again.configure(config(ONE))
+    again = Discovery(network, config(ONE))
     again.restore(saved)
     assert names(again) == ["https://a"]
     assert again.pending
@@ -440,16 +437,14 @@ async def test_a_run_that_is_stopped_goes_on_where_it_was(fake: FakeSource) -> N
     saved = {identity: (at, text) for identity, at, text in await runner.saved()}
     network = Network(asyncio.get_running_loop())
     for text, remembered in ((ONE, ["a", "b"]), ("discover: [{files: a.json, exclude: x}]", None)):
-        again = Discovery(network)
-        again.configure(config(text))
+        again = Discovery(network, config(text))
         again.restore(saved)
         again.start()
         await until(lambda: len(fake.contexts) == fake.runs)
         await asyncio.sleep(0)
         assert fake.contexts[-1].remembered == remembered
         await again.close()
-    again = Discovery(network)
-    again.configure(config(ONE))
+    again = Discovery(network, config(ONE))
     again.restore(dict.fromkeys(saved, (0.0, "{")))
     fake.wait, fake.answer = False, SourceError("down")
     again.start()
@@ -498,8 +493,7 @@ async def test_a_source_that_looks_elsewhere_keeps_its_targets_until_it_was_read
         if restarted:
             saved = {identity: (at, text) for identity, at, text in await runner.saved()}
             network = Network(asyncio.get_running_loop())
-            runner = Discovery(network)  # noqa: PLW2901 - the one after the restart
-            runner.configure(changed)
+            runner = Discovery(network, changed)  # noqa: PLW2901 - the one after the restart
             runner.restore(saved)
             runner.start()
         else:
@@ -545,8 +539,7 @@ async def test_names_without_an_address_are_looked_up_again(
         saved = {identity: (at, text) for identity, at, text in await runner.saved()}
     network = Network(asyncio.get_running_loop())
     asks(network, resolver)
-    again = Discovery(network)
-    again.configure(config(ONE))
+    again = Discovery(network, config(ONE))
     again.restore(saved)
     assert [one.url for one in again.nowhere] == ["https://a"]
     resolver.unknown = {"b", "c"}

@@ -73,7 +73,7 @@ async def test_what_is_found_is_scraped_and_survives_a_restart(tmp_path: Path) -
         ):
             assert f"{line}\n" in text
         assert "expiry_discovery_kept_targets" not in text
-        assert [one.name for one in service.known.targets] == [url]
+        assert [one.name for one in service.discovery.known.targets] == [url]
     (tmp_path / "sd.json").unlink()
     (tmp_path / "www.pem").unlink()
     async with serving(tmp_path) as service:

@@ -235,7 +235,7 @@ async def test_a_scrape_tells_what_every_target_is(tmp_path: Path) -> None:
     Observations, verdicts and the sweep's own figures.
     """
     async with watching(tmp_path, "healthy", "expired", "refused") as (watch, targets):
-        scrape = await watch.scrape(targets, 5.0, lambda _: True)
+        scrape = await watch.scrape(targets, 5.0)
     rows = {row.target.name: row for row in scrape.endpoints}
     assert isinstance(rows["healthy"].held.observation, Observed)
     verdicts = {name: row.verdict for name, row in rows.items()}
@@ -268,7 +268,7 @@ async def test_scrapes_at_once_share_a_sweep(tmp_path: Path, caplog: pytest.LogC
     Both have everything; the failure is logged once.
     """
     async with watching(tmp_path, "healthy", "refused") as (watch, targets):
-        one, two = await asyncio.gather(*(watch.scrape(targets, 5.0, lambda _: True) for _ in range(2)))
+        one, two = await asyncio.gather(*(watch.scrape(targets, 5.0) for _ in range(2)))
     assert one.results == two.results
     assert [row.held for row in one.endpoints] == [row.held for row in two.endpoints]
     assert caplog.messages == ["probe failed"]
@@ -279,9 +279,9 @@ async def test_a_scrape_that_has_less_time_joins_and_tells_what_is_known(tmp_pat
     The other one goes on to its own end.
     """
     async with watching(tmp_path, "healthy", "silent") as (watch, targets):
-        long = asyncio.create_task(watch.scrape(targets, 10.0, lambda _: True))
+        long = asyncio.create_task(watch.scrape(targets, 10.0))
         await asyncio.sleep(0)
-        short = await watch.scrape(targets, 0.4, lambda _: True)
+        short = await watch.scrape(targets, 0.4)
         assert short.complete is False
         reasons = {
             row.target.name: row.held.observation.reason
@@ -301,8 +301,8 @@ async def test_a_target_that_is_not_wanted_any_more_is_left_out_and_forgotten(tm
     The configuration changed while the sweep was under way.
     """
     async with watching(tmp_path, "healthy", "expired") as (watch, targets):
-        await watch.scrape(targets, 5.0, lambda _: True)
-        scrape = await watch.scrape(targets, 5.0, lambda one: one.name == "expired")
+        await watch.scrape(targets, 5.0)
+        scrape = await watch.scrape(targets, 5.0, {"expired"})
         assert [row.target.name for row in scrape.targets] == ["expired"]
         assert [row.target.name for row in scrape.endpoints] == ["expired"]
         assert [name for name, _ in watch.memory] == ["expired"]
@@ -314,7 +314,7 @@ async def test_nothing_to_watch_is_no_error(tmp_path: Path) -> None:
     """
     async with watching(tmp_path) as (watch, _):
         assert watch.done == 0
-        scrape = await watch.scrape((), 5.0, lambda _: True)
+        scrape = await watch.scrape((), 5.0)
         assert (scrape.targets, scrape.endpoints, scrape.complete, scrape.failures) == ((), (), True, 0)
 
 
@@ -347,7 +347,7 @@ def test_a_fault_of_ours_in_a_look_up_is_that_of_its_target_alone(
 
     async def run() -> Scrape:
         async with watching(tmp_path, "healthy", "expired") as (watch, targets):
-            return await watch.scrape(targets, 5.0, lambda _: True)
+            return await watch.scrape(targets, 5.0)
 
     healthy, expired = asyncio.run(run()).endpoints
     assert isinstance(healthy.held.observation, Observed)
@@ -365,7 +365,7 @@ def test_results_are_what_a_probe_saw_and_rows_have_what_is_known_besides(tmp_pa
     async def run() -> Scrape:
         async with watching(tmp_path, "healthy", "refused") as (watch, targets):
             shown = [replace(one, client_certificate_file=str(client)) for one in targets]
-            await watch.scrape(shown, 5.0, lambda _: True)
+            await watch.scrape(shown, 5.0)
             return await watch.look_once(shown, 5.0)
 
     scrape = asyncio.run(run())
@@ -420,7 +420,7 @@ async def test_a_target_with_an_interval_is_held_in_between(tmp_path: Path) -> N
         rare = tuple(replace(one, interval=3600.0) if one.name != "expired" else one for one in targets)
         scrapes: list[Scrape] = []
         for _ in range(61):
-            scrapes.append(await watch.scrape(rare, 5.0, lambda _: True))
+            scrapes.append(await watch.scrape(rare, 5.0))
             clock.now += 60
     names = ["healthy", "expired", "refused"]
     for number, scrape in enumerate(scrapes):
@@ -445,13 +445,13 @@ async def test_probe_ignores_the_interval(tmp_path: Path) -> None:
     clock = Clock()
     async with watching(tmp_path, "healthy", clock=clock) as (watch, (healthy,)):
         rare = replace(healthy, interval=30 * 86400.0)
-        await watch.scrape([rare], 5.0, lambda _: True)
+        await watch.scrape([rare], 5.0)
         clock.now += 1
         assert seen_at(await watch.probe(rare, 5.0)) == {"healthy": 1}
         clock.now += 1
-        assert seen_at(await watch.scrape([rare], 5.0, lambda _: True)) == {"healthy": 1}
+        assert seen_at(await watch.scrape([rare], 5.0)) == {"healthy": 1}
         changed = replace(rare, timeout=4.0)
-        assert seen_at(await watch.scrape([changed], 5.0, lambda _: True)) == {"healthy": 2}
+        assert seen_at(await watch.scrape([changed], 5.0)) == {"healthy": 2}
 
 
 async def test_answers_of_look_ups_are_added_between_probes(
@@ -469,19 +469,19 @@ async def test_answers_of_look_ups_are_added_between_probes(
     clock = Clock()
     async with watching(tmp_path, "healthy", clock=clock) as (watch, (healthy,)):
         rare = replace(healthy, interval=30 * 86400.0)
-        await watch.scrape([rare], 5.0, lambda _: True)
+        await watch.scrape([rare], 5.0)
         known = watch.memory.known(rare)
         (held,) = known.endpoints.values()
         before = held.looks, known.looks
         clock.now += 60
         answers.append(FoundHazard(Hazard.NAME_NOT_RESOLVING, "an answer"))
-        scrape = await watch.scrape([rare], 5.0, lambda _: True)
+        scrape = await watch.scrape([rare], 5.0)
         assert seen_at(scrape) == {"healthy": 0}
         (row,) = scrape.endpoints
         assert row.held.facts is not None
         assert row.held.facts.hazards == tuple(answers)
         assert (held.looks, known.looks) == before
         answers.clear()
-        (row,) = (await watch.scrape([rare], 5.0, lambda _: True)).endpoints
+        (row,) = (await watch.scrape([rare], 5.0)).endpoints
         assert row.held.facts is not None
         assert row.held.facts.hazards == ()

@@ -66,7 +66,7 @@ async def test_ten_thousand_failing_targets_hold_the_loop_only_briefly(stretches
         # What is done in one go is there in each; what happens once (a page fault, a collection) is not it.
         for _ in range(4):
             stretches.clear()
-            scrape = await monitor.scrape(targets, 30.0, lambda _: True)
+            scrape = await monitor.scrape(targets, 30.0)
             # What was never seen is a problem after a quarter of an hour.
             now[0] += 1000
             if scrape.problems and max(stretches) < LONGEST:
@@ -102,7 +102,7 @@ async def test_ten_thousand_failing_endpoints_of_one_target_hold_the_loop_only_b
         await asyncio.sleep(0)
         for _ in range(4):
             stretches.clear()
-            scrape = await monitor.scrape([one], 30.0, lambda _: True)
+            scrape = await monitor.scrape([one], 30.0)
             now[0] += 1000
             if max(stretches) < LONGEST / 2:
                 break

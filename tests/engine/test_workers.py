@@ -92,7 +92,7 @@ def observed(*targets: Target, processes: int, times: int = 1, timeout: float = 
         async with working(processes, *targets) as (monitor, workers):
             assert len(workers.pids) == processes - 1
             for _ in range(times):
-                scrape = await monitor.scrape(targets, timeout, lambda _: True)
+                scrape = await monitor.scrape(targets, timeout)
                 by_name = {row.target.name: row.held.observation for row in scrape.endpoints}
             return [by_name[one.name] for one in targets]
 
@@ -192,7 +192,7 @@ def test_a_worker_that_is_killed_in_the_middle(
             targets = (target(port, name="slow", timeout=3.0), servers["one"]())
             async with working(2, *targets) as (monitor, workers):
                 (pid,) = workers.pids
-                scraping = asyncio.ensure_future(monitor.scrape(targets, 30.0, lambda _: True))
+                scraping = asyncio.ensure_future(monitor.scrape(targets, 30.0))
                 await until(connected.is_set)
                 os.kill(pid, signal.SIGKILL)
                 scrape = await scraping
@@ -230,7 +230,7 @@ def test_a_worker_that_hangs_is_killed(
         async with working(2, one) as (monitor, workers):
             (pid,) = workers.pids
             os.kill(pid, signal.SIGSTOP)
-            scrape = await monitor.scrape((one,), 1.0, lambda _: True)
+            scrape = await monitor.scrape((one,), 1.0)
             assert scrape.failures == 1
             assert workers.pids == [pid]
 
@@ -253,7 +253,7 @@ def test_targets_may_change(servers: dict[str, Callable[..., Target]]) -> None:
     async def run() -> None:
         async with working(3, one, other) as (monitor, workers):
             for targets in ((one, other), (other,), (one,), (replace(one, server_name="x.example"), other)):
-                scrape = await monitor.scrape(targets, 20.0, lambda _: True)
+                scrape = await monitor.scrape(targets, 20.0)
                 assert [type(row.held.observation) for row in scrape.endpoints] == [Observed] * len(targets)
                 assert len(workers.pids) == len(targets)
                 workers.serve(())

@@ -97,7 +97,7 @@ async def demonstrated(directory: Path) -> Scrape:
     demo = await endpoints.start(NOW, str(directory))
     try:
         async with watching() as monitor:
-            return await monitor.scrape(demo.targets, 5.0, lambda _: True)
+            return await monitor.scrape(demo.targets, 5.0)
     finally:
         await demo.close()
 

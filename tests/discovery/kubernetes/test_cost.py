@@ -94,9 +94,8 @@ def measured(directory: Path) -> tuple[float, float, float]:
             source.LIST_TIMEOUT = AMPLE
             # A few of the names are known elsewhere only.
             asks(network, Names(unknown=" ".join(f"host-{one}.org" for one in range(0, HOSTS, 100))))
-            runner = Discovery(network)
-            runner.configure(
-                parse(f"discover: [{{kubernetes: {{kubeconfig: {path}}}}}]".encode(), "x.yml", {})
+            runner = Discovery(
+                network, parse(f"discover: [{{kubernetes: {{kubeconfig: {path}}}}}]".encode(), "x.yml", {})
             )
             (feed,) = runner.feeds.values()
             before = cpu()

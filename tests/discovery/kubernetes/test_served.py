@@ -46,7 +46,7 @@ async def test_what_is_served_is_compared_with_its_secret(tmp_path: Path) -> Non
                 await eventually(lambda: all(view.ended for view in views))
     lines = text.splitlines()
     url = f"https://localhost:{server.port}"
-    assert [one.name for one in service.known.targets] == [url, "kubernetes://shop/web-tls"]
+    assert [one.name for one in service.discovery.known.targets] == [url, "kubernetes://shop/web-tls"]
     told = [one for one in lines if one.startswith("expiry_problem_info") and "not_deployed" in one]
     assert told
     assert all(f'target="{url}"' in one for one in told)

@@ -168,8 +168,9 @@ async def test_found_secrets_share_the_watch_of_the_source(tmp_path: Path) -> No
         )
         reader = Reader(here)
         await reader.run()
-        runner = Discovery(here.network)
-        runner.configure(parse(b"discover: [{kubernetes: {}, include: 'kubernetes:*'}]", "expiry.yml", {}))
+        runner = Discovery(
+            here.network, parse(b"discover: [{kubernetes: {}, include: 'kubernetes:*'}]", "expiry.yml", {})
+        )
         runner.start()
         await eventually(lambda: not runner.pending)
         rows = await here.look(*runner.targets)
@@ -199,8 +200,7 @@ async def test_the_renewal_that_cert_manager_plans_is_the_one_that_is_due(tmp_pa
         plan = planned("shop/web", "web-tls", "2026-03-31T00:00:00Z", "2026-03-21T00:00:00Z")
         here.fake.fill("certificates", plan)
         asks(here.network, Names())
-        runner = Discovery(here.network)
-        runner.configure(parse(b"discover: [kubernetes: {}]", "expiry.yml", {}))
+        runner = Discovery(here.network, parse(b"discover: [kubernetes: {}]", "expiry.yml", {}))
         runner.start()
         await eventually(lambda: not runner.pending)
         by_name = {one.name: one for one in runner.targets}

@@ -26,7 +26,7 @@ def scraped(found: Sequence[Found]) -> Scrape:
 
     async def run() -> Scrape:
         async with watching() as watch:
-            return await watch.scrape(targets(found), 30.0, lambda _: True)
+            return await watch.scrape(targets(found), 30.0)
 
     return asyncio.run(run())
 

@@ -159,7 +159,7 @@ def test_a_place_that_is_not_asked_is_said_at_once(
         watch = Monitor(network, 8, network.clock)
         one = target(server, name="shop", ca_file=anchors, crl=True, ocsp=True)
         for _ in range(2):
-            (row,) = (await watch.scrape([one], 10.0, lambda _: True)).endpoints
+            (row,) = (await watch.scrape([one], 10.0)).endpoints
         network.close()
         return facts(row)
 
@@ -293,7 +293,7 @@ def test_a_list_that_was_got_before_stands(tmp_path: Path, ca: Minted, web: WebS
         async def until(holds: Callable[[Facts], bool]) -> Any:
             async with asyncio.timeout(10):
                 while True:
-                    (row,) = (await watch.scrape([one], 10.0, lambda _: True)).endpoints
+                    (row,) = (await watch.scrape([one], 10.0)).endpoints
                     if holds(facts(row)):
                         return row
                     await asyncio.sleep(0.01)

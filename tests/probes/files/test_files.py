@@ -185,12 +185,12 @@ async def test_keys_that_match_a_pattern_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "store.p12").write_bytes(old_pkcs12_store())
     (tmp_path / "store.p12.password").write_text(PASSWORD, "utf-8")
     async with watching() as watch:
-        made = await watch.scrape([of(tmp_path / "*")], 10, lambda _: True)
+        made = await watch.scrape([of(tmp_path / "*")], 10)
         assert told(made.endpoints) == {"cert.pem": "seen", "store.p12": "seen"}
         assert made.targets[0].left_out == 1
         # A certificate that turns into a key is another matter.
         (tmp_path / "cert.pem").write_bytes(leaf().key_pem)
-        made = await watch.scrape([of(tmp_path / "*")], 10, lambda _: True)
+        made = await watch.scrape([of(tmp_path / "*")], 10)
         assert told(made.endpoints)["cert.pem"] == "nothing_expires"
 
 
@@ -707,7 +707,7 @@ async def test_a_pattern_leaves_out_what_is_no_certificate_at_all(tmp_path: Path
     (tmp_path / "bare.crt").write_bytes(base64.b64encode(leaf().der)[:-21])
     (tmp_path / "cut").write_text("-----BEGIN CERTIFICAT-\n", "utf-8")
     async with watching() as watch:
-        made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
+        made = await watch.scrape([of(tmp_path / "**")], 10)
         assert told(made.endpoints) == {
             "site": "seen",
             "site.crt": "seen",
@@ -726,7 +726,7 @@ async def test_a_pattern_leaves_out_what_is_no_certificate_at_all(tmp_path: Path
         )
         (tmp_path / "site").write_bytes(b"anything else")
         (tmp_path / "site.crt").write_bytes(b"404 Not Found")
-        made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
+        made = await watch.scrape([of(tmp_path / "**")], 10)
         assert told(made.endpoints)["site"] == told(made.endpoints)["site.crt"] == "format_unknown"
     # What is named is to be a certificate: alone, or at the end of a pattern.
     for path in ("openssl.cnf", "fifo", "empty", "dummy.crt"):
@@ -757,7 +757,7 @@ async def test_a_pattern_leaves_out_trust_stores(tmp_path: Path, monkeypatch: py
     (certs / "cacerts").write_bytes(java_store([(f"{at}", None) for at in range(left_out.MANY_ROOTS)]))
     monkeypatch.setattr(left_out, "STORES", (f"{store}/",))
     async with watching() as watch:
-        made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
+        made = await watch.scrape([of(tmp_path / "**")], 10)
         assert told(made.endpoints) == {
             "broken.crt": "format_broken",
             "ours.crt": "seen",
@@ -799,7 +799,7 @@ def test_a_mount_that_hangs_hinders_no_file_beside_it(tmp_path: Path) -> None:
                 of(mount / "0.pem", timeout=1.0),
                 of(tmp_path / "z.pem"),
             ]
-            made = await watch.scrape(targets, 60, lambda _: True)
+            made = await watch.scrape(targets, 60)
             found = told(made.endpoints)
             assert found["good.pem"] == found["z.pem"] == "seen"
             assert {name for name, what in found.items() if what == "timeout"} == {
@@ -811,7 +811,7 @@ def test_a_mount_that_hangs_hinders_no_file_beside_it(tmp_path: Path) -> None:
             assert "did not answer" in words
             begin = time.monotonic()
             for _ in range(5):
-                made = await watch.scrape(targets, 60, lambda _: True)
+                made = await watch.scrape(targets, 60)
                 assert told(made.endpoints) == found
             assert time.monotonic() - begin < 20
             # Of the others, a directory, a file and some links hang with a thread each.
@@ -821,7 +821,7 @@ def test_a_mount_that_hangs_hinders_no_file_beside_it(tmp_path: Path) -> None:
             while "timeout" in told(made.endpoints).values():
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
-                made = await watch.scrape(targets, 60, lambda _: True)
+                made = await watch.scrape(targets, 60)
             assert told(made.endpoints)["00-away.pem"] == "file_unreadable"
 
     before = file_threads()

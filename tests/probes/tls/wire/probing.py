@@ -94,7 +94,7 @@ async def scrape(watch: Monitor, *targets: Target, timeout: float = 10.0) -> lis
     """
     The rows of one scrape of these targets, in their order.
     """
-    made = await watch.scrape(targets, timeout, lambda _: True)
+    made = await watch.scrape(targets, timeout)
     order = [one.name for one in targets]
     return sorted(made.endpoints, key=lambda row: order.index(row.target.name))
 

@@ -149,7 +149,7 @@ def test_forty_addresses(tmp_path: Path, everywhere: Site) -> None:
         async with watching(names=names) as watch:
             for order in (texts, texts[::-1]):
                 names.addresses["many"] = order
-                made = await watch.scrape([target(f"many.example:{port}")], 10.0, lambda _: True)
+                made = await watch.scrape([target(f"many.example:{port}")], 10.0)
                 assert made.failures == 0
                 found.append(
                     (

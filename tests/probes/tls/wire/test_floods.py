@@ -267,7 +267,7 @@ def test_many_at_once_leave_room_for_the_others() -> None:
             targets = [target(port, name=str(number), timeout=TIMEOUT) for number in range(40)]
             async with watching() as watch:
                 ticking = asyncio.ensure_future(tick())
-                made = await watch.scrape(targets, TIMEOUT, lambda _: True)
+                made = await watch.scrape(targets, TIMEOUT)
                 ticking.cancel()
         assert {told(row) for row in made.endpoints} == {("handshake_endless",)}
         return longest(turns)

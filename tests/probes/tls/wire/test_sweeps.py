@@ -153,11 +153,11 @@ def test_one_of_several_that_was_left_behind_is_found_in_the_scrape_after_the_re
     async def run(backends: Backends) -> tuple[list[set[str]], int]:
         one = target(backends.port, ca_file=anchors)
         async with watching() as watch:
-            made = [await watch.scrape([one], 10.0, lambda _: True) for _ in range(40)]
+            made = [await watch.scrape([one], 10.0) for _ in range(40)]
             backends.chains, backends.connections = [new, new, new, old, new], 0
-            made.append(await watch.scrape([one], 10.0, lambda _: True))
+            made.append(await watch.scrape([one], 10.0))
             asked = backends.connections
-            made += [await watch.scrape([one], 10.0, lambda _: True) for _ in range(4)]
+            made += [await watch.scrape([one], 10.0) for _ in range(4)]
             return [problems(one) for one in made], asked
 
     with taking_turns(old) as backends:
@@ -176,11 +176,11 @@ def test_a_renewal_of_all_is_over_in_the_next_scrape(ca: Minted, anchors: str) -
     async def run(backends: Backends) -> tuple[list[set[str]], list[int]]:
         one = target(backends.port, ca_file=anchors)
         async with watching() as watch:
-            made = [await watch.scrape([one], 10.0, lambda _: True) for _ in range(40)]
+            made = [await watch.scrape([one], 10.0) for _ in range(40)]
             backends.chains, backends.connections = [new], 0
-            made.append(await watch.scrape([one], 10.0, lambda _: True))
+            made.append(await watch.scrape([one], 10.0))
             asked = [backends.connections]
-            made.append(await watch.scrape([one], 10.0, lambda _: True))
+            made.append(await watch.scrape([one], 10.0))
             return [problems(one) for one in made], [*asked, backends.connections]
 
     with taking_turns(old) as backends:
@@ -207,7 +207,7 @@ def test_a_rollback_is_over_in_the_next_scrape(ca: Minted, anchors: str) -> None
         for chain, pause in (*[(good, DAY / 20)] * 40, (wrong, 60), (wrong, 60), (good, 60)):
             backends.chains = [chain]
             clock.now += pause
-            found.append(problems(await watch.scrape([one], 10.0, lambda _: True)))
+            found.append(problems(await watch.scrape([one], 10.0)))
         network.close()
         return found
 
@@ -232,11 +232,11 @@ def test_another_identity_is_told_when_more_probes_at_once_do_not_find_the_earli
     async def run(backends: Backends) -> tuple[list[set[str]], int]:
         one = target(backends.port, ca_file=anchors)
         async with watching() as watch:
-            made = [await watch.scrape([one], 10.0, lambda _: True) for _ in range(40)]
+            made = [await watch.scrape([one], 10.0) for _ in range(40)]
             backends.chains, backends.connections = [*[theirs] * (number - 1), good], 0
-            made.append(await watch.scrape([one], 10.0, lambda _: True))
+            made.append(await watch.scrape([one], 10.0))
             asked = backends.connections
-            made += [await watch.scrape([one], 10.0, lambda _: True) for _ in range(4)]
+            made += [await watch.scrape([one], 10.0) for _ in range(4)]
             return [problems(one) for one in made], asked
 
     with taking_turns(good) as backends:
@@ -264,7 +264,7 @@ def one_wrong(ca: Minted, anchors: str, number: int) -> tuple[list[bool], int]:
                 backends.chains = [wrong, *[good] * (number - 2), wrong, *[good] * 1000]
                 backends.connections = 0
             clock.now += pause
-            found.append(bool(problems(await watch.scrape([one], 10.0, lambda _: True))))
+            found.append(bool(problems(await watch.scrape([one], 10.0))))
         network.close()
         return found
 
@@ -303,7 +303,7 @@ def test_one_of_several_is_said_once_one_of_them_came_back(ca: Minted, anchors: 
             for chain, scrapes in ((new, 40), (old, 1), (new, 1)):
                 backends.chains = [chain]
                 for _ in range(scrapes):
-                    made = await watch.scrape([one], 10.0, lambda _: True)
+                    made = await watch.scrape([one], 10.0)
                 causes = [words(row, reach(made.problems)).cause for row in made.problems]
                 said.append({SEVERAL in cause for cause in causes})
         return said
@@ -320,15 +320,15 @@ def test_scrapes_at_the_same_time_share_a_sweep(leaf: Minted) -> None:
     async def run(gate: Gate) -> list[tuple[list[str], bool]]:
         one = target(gate.port)
         async with watching() as watch:
-            first = asyncio.create_task(watch.scrape([one], 10.0, lambda _: True))
+            first = asyncio.create_task(watch.scrape([one], 10.0))
             await until(gate, 1)
-            second = asyncio.create_task(watch.scrape([one], 10.0, lambda _: True))
+            second = asyncio.create_task(watch.scrape([one], 10.0))
             # Not open before the second one waits, too.
             await asyncio.sleep(0)
             gate.open.set()
             made = [await first, await second]
             assert gate.connections == 1
-            made.append(await watch.scrape([one], 10.0, lambda _: True))
+            made.append(await watch.scrape([one], 10.0))
             return [(reasons(scraped), scraped.complete) for scraped in made]
 
     with gated(leaf.chain) as gate:
@@ -344,9 +344,9 @@ def test_a_scrape_with_less_time_gets_what_is_known(leaf: Minted, healthy: Serve
     async def run(gate: Gate) -> tuple[Scrape, Scrape, int]:
         targets = [target(healthy), target(gate.port)]
         async with watching() as watch:
-            long = asyncio.create_task(watch.scrape(targets, 10.0, lambda _: True))
+            long = asyncio.create_task(watch.scrape(targets, 10.0))
             await until(gate, 1)
-            short = await watch.scrape(targets, 0.3, lambda _: True)
+            short = await watch.scrape(targets, 0.3)
             # Rows show what is held at the moment: look before the longer scrape changes it.
             assert reasons(short) == ["seen", "timeout"]
             steps = [str(one.observation) for result in short.results for one in result.looks]
@@ -374,7 +374,7 @@ def test_the_deadline_holds_with_silent_servers(healthy: Server) -> None:
             async with watching() as watch:
                 loop = asyncio.get_running_loop()
                 began = loop.time()
-                made = await watch.scrape([*targets, target(healthy)], 0.5, lambda _: True)
+                made = await watch.scrape([*targets, target(healthy)], 0.5)
                 return made, loop.time() - began
 
         made, took = asyncio.run(run())
@@ -410,7 +410,7 @@ def test_each_target_has_its_turn_among_silent_ones(tmp_path: Path, healthy: Ser
             watch = Monitor(network, PLACES, lambda: NOW)
             made = []
             for _ in range(scrapes + 3):
-                scraped = await watch.scrape(targets, 1.0, lambda _: True)
+                scraped = await watch.scrape(targets, 1.0)
                 made.append({row.target.name: row for row in scraped.endpoints})
             network.close()
             return made
@@ -434,11 +434,11 @@ def test_what_was_seen_has_the_time_of_its_look(healthy: Server, leaf: Minted, a
         network, clock = Dependencies(asyncio.get_running_loop()), Clock()
         watch = Monitor(network, 8, clock)
         targets = [target(healthy, name="quick", ca_file=anchors), target(gate.port, name="slow")]
-        made = asyncio.create_task(watch.scrape(targets, 10.0, lambda _: True))
+        made = asyncio.create_task(watch.scrape(targets, 10.0))
         while watch.done < 1:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.001)
         clock.now += 100
-        short = await watch.scrape(targets, 0.3, lambda _: True)
+        short = await watch.scrape(targets, 0.3)
         clock.now += 100
         gate.open.set()
         long = await made
@@ -471,13 +471,13 @@ def test_a_scrape_of_long_patience_is_no_answer_to_the_others(
         watch = Monitor(network, 8, clock)
         with s_server(tmp_path, leaf.chain) as server:
             targets = [target(server, name="goes down"), target(gate.port, name="silent", timeout=600.0)]
-            patient = asyncio.create_task(watch.scrape(targets, 100.0, lambda _: True))
+            patient = asyncio.create_task(watch.scrape(targets, 100.0))
             while watch.done < 1:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.001)
         later = []
         for _ in range(2):
             clock.now += 60
-            later.append(await watch.scrape(targets, 0.5, lambda _: True))
+            later.append(await watch.scrape(targets, 0.5))
         gate.open.set()
         await patient
         network.close()
@@ -500,9 +500,9 @@ def test_a_longer_scrape_has_its_time_after_a_shorter_one(leaf: Minted) -> None:
     async def run(gate: Gate) -> tuple[list[str], list[str]]:
         one = target(gate.port)
         async with watching() as watch:
-            short = asyncio.create_task(watch.scrape([one], 0.3, lambda _: True))
+            short = asyncio.create_task(watch.scrape([one], 0.3))
             await until(gate, 1)
-            long = asyncio.create_task(watch.scrape([one], 10.0, lambda _: True))
+            long = asyncio.create_task(watch.scrape([one], 10.0))
             first = reasons(await short)
             gate.open.set()
             return first, reasons(await long)
@@ -526,7 +526,7 @@ def test_one_address_that_is_silent_takes_no_time_of_another(leaf: Minted, tmp_p
             network = Dependencies(asyncio.get_running_loop())
             object.__setattr__(network, "resolver", names)
             watch = Monitor(network, 8, lambda: NOW)
-            made = [reasons(await watch.scrape(targets, 1.0, lambda _: True)) for _ in range(4)]
+            made = [reasons(await watch.scrape(targets, 1.0)) for _ in range(4)]
             network.close()
             return made
 
