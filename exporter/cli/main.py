@@ -4,7 +4,6 @@ The command `expiry-exporter`: runs one of its subcommands and returns its exit 
 
 import argparse
 import contextlib
-import gc
 import os
 import resource
 import sys
@@ -16,7 +15,7 @@ from types import ModuleType
 
 from exporter import __version__, logs
 from exporter.cli import arguments
-from exporter.cli.early import fill_streams, hold_reloads
+from exporter.cli.early import fill_streams, hold_reloads, lean_imports
 from exporter.cli.hints import NAMED, Parser, is_configuration
 from exporter.model.foreign_text import printable
 from exporter.model.suggestions import closest
@@ -222,14 +221,9 @@ def _keep_given(command: argparse.ArgumentParser) -> None:
 def _module(name: str) -> ModuleType:
     """
     Import the module of a command.
-
-    Nothing of what imports make is garbage: to look for some would take a quarter of their time.
     """
-    gc.disable()
-    try:
+    with lean_imports():
         return import_module(f"exporter.cli.{name}")
-    finally:
-        gc.enable()
 
 
 def _raise_file_limit() -> None:

@@ -57,7 +57,8 @@ class Part(BaseModel):
     A mapping of the document: no key but these, none without a value. None means that a key is absent.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    # Most configurations have a few of the sections: a model is built when something is read as it.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -30,6 +30,7 @@ from exporter.model.reasons import Reason
 from exporter.net.connection import connect_error
 from exporter.net.http_sockets import HttpSocket, Meter
 from exporter.net.resolver import RESOLVE_TIMEOUT, Resolver, has_route
+from exporter.net.tls_contexts import system_trust
 from exporter.net.web_proxies import WebProxy, environment_proxy
 
 TIMEOUT = 20.0
@@ -258,12 +259,16 @@ async def download(
                 showed = identity is not None and same
                 gate.expect(at, by_proxy=way is not None)
                 options = _options(at, way)
+                tls = identity if showed else trust
+                # The library would take what it read as it was imported: see `cli.early`.
+                if tls is None and urlsplit(at).scheme == "https":
+                    tls = await system_trust()
                 async with session.request(
                     "GET" if body is None else "POST",
                     at,
                     data=body,
                     allow_redirects=False,
-                    ssl=(identity if showed else trust) or True,
+                    ssl=tls or True,
                     **{**options, "headers": {**said, **options.get("headers", {})}},
                 ) as answer:
                     gate.meter.content = partial(getattr, answer.content, "total_bytes")

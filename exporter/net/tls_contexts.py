@@ -6,9 +6,30 @@ import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
+from exporter.net.pools import Pool
+
+_READING = Pool("trust store", 1)
+
+
+async def system_trust() -> ssl.SSLContext:
+    """
+    Return the context of downloads that trusts the system's CAs, read in a thread.
+    """
+    return await _READING.run(system_context)
+
+
+@cache
+def system_context() -> ssl.SSLContext:
+    """
+    Return that context. It is made for the first download: to read some hundred certificates takes 40 ms.
+    """
+    context = tls_context(None, None)
+    context.set_alpn_protocols(("http/1.1",))
+    return context
 
 
 def tls_context(

@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter import __version__
 from exporter.cli import arguments as types
-from exporter.cli import main, serve
+from exporter.cli import early, main, serve
 from exporter.cli.one_shot import EMPTY
 from exporter.demo.minter import Minted, root
 from exporter.engine.descriptors import CONCURRENCY
@@ -156,6 +156,55 @@ def test_only_the_command_that_is_run_is_imported(tmp_path: Path) -> None:
     # Words behind the command are its own: a shell that completes them waits for none of the commands there.
     typed = imported("completion", "targets", "expiry-exporter", "check", f"--config.file={config}")
     assert commands & typed == {"exporter.cli.completion"}
+
+
+def test_no_import_waits_for_the_trust_store(tmp_path: Path) -> None:
+    """
+    A library reads it twice as it is imported, for nothing: here it would wait for ever.
+    """
+    store = tmp_path / "ca.pem"
+    os.mkfifo(store)
+    config = tmp_path / "expiry.yml"
+    config.write_text("targets: [https://www.example]\n")
+    command = [sys.executable, "-m", "exporter", "--config.check", f"--config.file={config}"]
+    environ = {**os.environ, "SSL_CERT_FILE": str(store)}
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout == f"{config}: good, 1 target\n"
+
+
+def test_imports_leave_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What comes later finds the trust store that the user named, or none that is named.
+    """
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/ca.pem")
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    with early.lean_imports():
+        assert os.environ["SSL_CERT_FILE"] == os.environ["SSL_CERT_DIR"] == os.devnull
+    assert os.environ["SSL_CERT_FILE"] == "/etc/ca.pem"
+    assert "SSL_CERT_DIR" not in os.environ
+
+
+def test_a_section_costs_nothing_where_it_is_not_used(tmp_path: Path) -> None:
+    """
+    Neither the models of sources nor what plug-ins of other packages might change are looked at.
+    """
+    config = tmp_path / "expiry.yml"
+    config.write_text("targets: [https://www.example]\n")
+    plugin = tmp_path / "other-1.0.dist-info"
+    plugin.mkdir()
+    (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (plugin / "entry_points.txt").write_text("[pydantic]\nother = other_plugin\n")
+    (tmp_path / "other_plugin.py").write_text("")
+    words = (
+        "import sys; from exporter.cli.main import main; main();"
+        "from exporter.config import schema, sources;"
+        "models = schema.TargetEntry, schema.PolicyEntry, sources.SourceEntry, sources.ZoneSource;"
+        "print(*(one.__pydantic_complete__ for one in models), 'other_plugin' in sys.modules)"
+    )
+    command = [sys.executable, "-c", words, "--config.check", f"--config.file={config}"]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "True False False False False"
 
 
 def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:

@@ -28,6 +28,7 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
 from exporter.net.http import destination
+from exporter.net.tls_contexts import system_context
 from exporter.probes.files import url as module
 from tests.formats.samples import issuer, key_set, kubeconfig, leaf, old_pkcs12_store, root, x5c
 from tests.probes.tls.wire.probing import scrape, tls_server, watching
@@ -242,6 +243,22 @@ def test_downloads_refuse_it_too(tmp_path: Path, server: WebServer) -> None:
             downloaded(f"https://127.0.0.1:{port}/a", trust=trust)
     assert caught.value.reason is Reason.HTTP_FAILED
     assert server.asked == []
+
+
+def test_downloads_trust_the_system_as_it_is_when_one_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Not as it was when a library was imported, which may have seen none.
+    """
+    with https_server(b"here") as (port, anchor):
+        (tmp_path / "ca.pem").write_bytes(anchor)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        system_context.cache_clear()
+        try:
+            assert downloaded(f"https://127.0.0.1:{port}/a").body == b"here"
+        finally:
+            system_context.cache_clear()
 
 
 def test_downloads_follow_other_redirects(server: WebServer) -> None:
