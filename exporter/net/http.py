@@ -259,16 +259,13 @@ async def download(
                 showed = identity is not None and same
                 gate.expect(at, by_proxy=way is not None)
                 options = _options(at, way)
-                tls = identity if showed else trust
-                # The library would take what it read as it was imported: see `cli.early`.
-                if tls is None and urlsplit(at).scheme == "https":
-                    tls = await system_trust()
+                tls = (identity if showed else trust) or await system_trust(at)
                 async with session.request(
                     "GET" if body is None else "POST",
                     at,
                     data=body,
                     allow_redirects=False,
-                    ssl=tls or True,
+                    ssl=tls,
                     **{**options, "headers": {**said, **options.get("headers", {})}},
                 ) as answer:
                     gate.meter.content = partial(getattr, answer.content, "total_bytes")

@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
+from typing import Literal
+from urllib.parse import urlsplit
 
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
@@ -15,11 +17,13 @@ from exporter.net.pools import Pool
 _READING = Pool("trust store", 1)
 
 
-async def system_trust() -> ssl.SSLContext:
+async def system_trust(url: str) -> ssl.SSLContext | Literal[True]:
     """
-    Return the context of downloads that trusts the system's CAs, read in a thread.
+    Return the context for this URL that trusts the system's CAs, read in a thread; True where it is not HTTPS.
+
+    The HTTP library's own is what it read as it was imported, which is nothing: see `cli.early`.
     """
-    return await _READING.run(system_context)
+    return await _READING.run(system_context) if urlsplit(url).scheme == "https" else True
 
 
 @cache
