@@ -10,8 +10,7 @@ from functools import partial
 
 from exporter.lookups.merge import added
 from exporter.model.observation import Certificate, Facts, FailedLookup, FoundFault, FoundHazard
-from exporter.model.policies import renewer_of
-from exporter.model.reasons import Kind, Lookup
+from exporter.model.reasons import Lookup
 from exporter.model.targets import Target
 from exporter.net.background import Answer
 from exporter.net.dns_records import identifiers_of
@@ -102,8 +101,7 @@ def _is_by_acme(leaf: Certificate, target: Target) -> bool:
     """
     Return True when the certificate is renewed by ACME, as its policy or its issuer says.
     """
-    stated = target.policy_of(Kind.LEAF, leaf.issuer).name
-    found = renewer_of(leaf.issuer, leaf.subject, (), stated)
+    found = target.renewer_of(leaf.issuer, leaf.subject)
     return found is not None and found.policy.name == "acme"
 
 

@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Literal
 
 from exporter.model.hosts import IPAddress, parse_ip
-from exporter.model.policies import AUTOMATIC, BY_KIND, Match, Policy
+from exporter.model.policies import AUTOMATIC, BY_KIND, Match, Policy, Renewer, renewer_of
 from exporter.model.proxies import Proxy
+from exporter.model.reasons import Kind
 from exporter.model.schemes import SCHEMES
 from exporter.model.urls import Url
 from exporter.passwords import shown
@@ -168,6 +169,13 @@ class Target:
         """
         fitting = (match.policy for match in self.matches if match.fits(kind, issuer))
         return next(fitting, otherwise or self.policy)
+
+    def renewer_of(self, issuer: str, subject: str) -> Renewer | None:
+        """
+        Return what renews a leaf of this issuer and subject (RFC 4514 names), as its policy says or the names
+        give away; None when that is not known.
+        """
+        return renewer_of(issuer, subject, (), self.policy_of(Kind.LEAF, issuer).name)
 
     @property
     def expected_name(self) -> str:

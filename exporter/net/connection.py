@@ -177,6 +177,13 @@ class Connection:
                 raise EndlessError(f"more than {self._allowed // 1024} kB")
             return data
 
+    async def exchange(self, data: bytes, limit: int) -> bytes:
+        """
+        Send all bytes, and return the next ones received, as `send` and `receive` do.
+        """
+        await self.send(data)
+        return await self.receive(limit)
+
     def peek(self) -> bytes | None:
         """
         Return bytes that can be read now, and leave them in the socket; empty at the end of the connection,

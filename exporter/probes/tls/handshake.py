@@ -277,8 +277,7 @@ class Session:
 
         Raises OSError, TimeoutError, EndlessError or ProbeError.
         """
-        await self._connection.send(self._tls.written())
-        data = await self._connection.receive(BITE)
+        data = await self._connection.exchange(self._tls.written(), BITE)
         if data:
             self._tls.hear(data)
         else:
