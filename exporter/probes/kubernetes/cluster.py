@@ -110,14 +110,17 @@ class Cluster:
         """
         Return the access to the API server as configured now. Raises ProbeError.
         """
-        found = await _READING.run(self._read)
+        found, tls = await _READING.run(self._ready)
         credential = None
         if found.plugin is not None:
             credential = await self._credential(found.plugin)
             found = replace(found, token=credential.token, certificate=credential.certificate)
+        if tls is None:
+            tls = await _READING.run(partial(self._context_for, found))
         headers = {} if found.token is None else {"Authorization": f"Bearer {found.token}"}
-        tls = await _READING.run(partial(self._context_for, found))
-        secrets = (*((found.token,) if found.token is not None else ()), *_of_url(found.proxy or ""))
+        secrets: tuple[str, ...] = () if found.token is None else (found.token,)
+        if found.proxy is not None:
+            secrets += _of_url(found.proxy)
         shows = found.certificate is not None
         return Access(found.server, headers, tls, found.server_name, found.proxy, credential, secrets, shows)
 
@@ -163,6 +166,14 @@ class Cluster:
         if isinstance(run.gave, ProbeError) or run.refused:
             return age >= self._plugin_pause
         return run.gave.expires is not None and self._clock() >= run.gave.expires
+
+    def _ready(self) -> tuple[_Read, ssl.SSLContext | None]:
+        """
+        Return the access as configured with its TLS context, which is None while a plugin is to say which
+        certificate we have. Raises ProbeError.
+        """
+        found = self._read()
+        return found, None if found.plugin is not None else self._context_for(found)
 
     def _read(self) -> _Read:
         if self._kubeconfig is not None:

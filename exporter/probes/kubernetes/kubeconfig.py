@@ -157,7 +157,7 @@ def _document(path: str) -> dict[str, Any]:
     """
     data, _ = read(path, SIZE_LIMIT)
     try:
-        document = read_yaml(data, printable(path)).value
+        document = read_yaml(data, path).value
     except ConfigError as error:
         words = f"{printable(path)}: {error.faults[0].without_values}"
         raise ProbeError(Reason.FORMAT_BROKEN, words) from None

@@ -5,8 +5,8 @@ The watch of one kind of object in a cluster: listed once, then kept up to date 
 import asyncio
 import logging
 import random
-import socket
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,8 +18,8 @@ from exporter.model.errors import DETAIL_LIMIT, ProbeError
 from exporter.model.foreign_text import clean, holds
 from exporter.model.reasons import Reason
 from exporter.net.backoff import Backoff
-from exporter.net.http import TooLargeError, client, failed, read_body
-from exporter.net.http_sockets import HttpSocket, Meter
+from exporter.net.http import TooLargeError, failed, read_body
+from exporter.net.http_sessions import Session, session
 from exporter.net.network import Network
 from exporter.pki.renewal_information import seconds_of
 from exporter.probes.kubernetes.api import Change, GoneError, json_object, message_of, read_events, read_page
@@ -28,6 +28,14 @@ from exporter.probes.kubernetes.cluster import PLUGIN_PAUSE, Access, Cluster
 from exporter.probes.kubernetes.objects import Key, Question, Stored, key_of, texts_of, version_of
 
 logger = logging.getLogger(__name__)
+
+
+SERVER = "the API server"
+"""The server of a cluster, in words."""
+
+
+Answer = AbstractAsyncContextManager[aiohttp.ClientResponse]
+"""The answer to a request, for as long as it is read."""
 
 
 AUTHORITIES = "certificate-authority of the kubeconfig"
@@ -130,8 +138,6 @@ class View:
         """The secrets that were sent to the API server last."""
         self._showed = False
         """True when a client certificate was shown to it then."""
-        self._meter = Meter()
-        """What the present request sent and received."""
         self._task = loop.create_task(self._run(), name=f"kubernetes {question.place}")
 
     def close(self) -> None:
@@ -211,12 +217,8 @@ class View:
             except ProbeError as caught:
                 error = caught
             except (aiohttp.ClientError, OSError) as caught:
-                if self._meter.exceeded:
-                    words = "the API server sends without end, and next to no content: it was left"
-                    error = ProbeError(Reason.HTTP_FAILED, words)
-                else:
-                    # Received data is not repeated: a Secret may be in it.
-                    error = failed(caught, "the API server", None, AUTHORITIES, showed=self._showed)
+                # Received data is not repeated: a Secret may be in it.
+                error = failed(caught, SERVER, None, AUTHORITIES, showed=self._showed)
             except Exception as caught:
                 logger.exception("internal error while watching Kubernetes")
                 words = f"{type(caught).__name__}: please report it with the traceback in the exporter's log"
@@ -255,8 +257,8 @@ class View:
             return
         if self._failure is not None:
             logger.info("Kubernetes can be watched again", extra=fields(resource=self.question.place))
-        self._failure = None
-        self._backoff.succeeded()
+            self._failure = None
+            self._backoff.succeeded()
 
     async def _go_on(self) -> None:
         """
@@ -269,27 +271,27 @@ class View:
             total=self._pace.page, sock_connect=self._pace.connect, sock_read=self._pace.answer
         )
         headers = {"Accept": "application/json", **access.headers}
-        async with client(self._resolver, self._socket, headers, timeout) as session:
+        async with session(SERVER, self._resolver, headers, timeout) as server:
             try:
                 if not self._version:
-                    await self._list(session, access)
-                await self._watch(session, access)
+                    await self._list(server, access)
+                await self._watch(server, access)
             except AbsentError:
                 raise
             except RefusedError:
-                await self._tell_absent(session, access)
+                await self._tell_absent(server, access)
                 raise
             finally:
                 self._watching = False
 
-    async def _tell_absent(self, session: aiohttp.ClientSession, access: Access) -> None:
+    async def _tell_absent(self, server: Session, access: Access) -> None:
         """
         Raise AbsentError when what was forbidden is not there at all: a server forbids before it looks.
         """
         resource, api = self.question.resource, self._apis[self._api]
         if not resource.optional:
             return
-        async with self._get(session, access, f"{access.server}/apis/{api}") as answer:
+        async with self._get(server, access, f"{access.server}/apis/{api}") as answer:
             if answer.status == 200:
                 data = await read_body(answer, PAGE_LIMIT)
                 kinds = (await self.cluster.lists.read(partial(json_object, data))).get("resources")
@@ -301,7 +303,7 @@ class View:
         words = f"the API server has no {' or '.join(f'{api}/{resource.name}' for api in self._apis)}"
         raise AbsentError(Reason.HTTP_FAILED, words)
 
-    def _request(self, session: aiohttp.ClientSession, access: Access, **more: str) -> Any:
+    def _request(self, server: Session, access: Access, **more: str) -> Answer:
         """
         Return a GET request for the objects.
         """
@@ -312,40 +314,14 @@ class View:
             most = self._pace.watch + self._pace.silence
             options["timeout"] = aiohttp.ClientTimeout(total=most, sock_connect=self._pace.connect)
         path = self.question.resource.path(self.question.namespace, self._apis[self._api])
-        return self._get(session, access, access.server + path, **options)
+        return self._get(server, access, access.server + path, **options)
 
-    def _get(self, session: aiohttp.ClientSession, access: Access, url: str, **options: Any) -> Any:
+    def _get(self, server: Session, access: Access, url: str, **options: Any) -> Answer:
         if access.server_name is not None:
             options["server_hostname"] = access.server_name
-        self._meter.begin(secure=True)
-        return session.get(
-            url,
-            # A redirect would pass the token on.
-            allow_redirects=False,
-            proxy=access.proxy,
-            ssl=access.tls,
-            **options,
-        )
+        return server.get(url, proxy=access.proxy, ssl=access.tls, **options)
 
-    def _count(self, answer: aiohttp.ClientResponse) -> None:
-        """
-        Compare from now on what the present request receives with the content of its answer.
-        """
-        self._meter.content = partial(getattr, answer.content, "total_bytes")
-
-    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        """
-        Return a socket with TCP keepalive, which detects a lost peer though a watch may be silent for long.
-        """
-        family, kind, protocol, _, _ = address
-        made = HttpSocket(family, kind, protocol)
-        made.meter = self._meter
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
-            made.setsockopt(socket.IPPROTO_TCP, option, value)
-        return made
-
-    async def _list(self, session: aiohttp.ClientSession, access: Access) -> None:
+    async def _list(self, server: Session, access: Access) -> None:
         self.lists += 1
         held = Held()
         position, pages = "", 0
@@ -358,8 +334,7 @@ class View:
                 raise ProbeError(Reason.HTTP_FAILED, words)
             asked = {"limit": str(self._page), "continue": position}
             try:
-                async with self._request(session, access, **asked) as answer:
-                    self._count(answer)
+                async with self._request(server, access, **asked) as answer:
                     await self._refuse_unless_good(answer, access)
                     data = await read_body(answer, PAGE_LIMIT)
             except TooLargeError:
@@ -384,15 +359,14 @@ class View:
         self._heard()
         self.tried.set()
 
-    async def _watch(self, session: aiohttp.ClientSession, access: Access) -> None:
+    async def _watch(self, server: Session, access: Access) -> None:
         asked = {
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
             "timeoutSeconds": str(max(1, round(self._pace.watch))),
         }
-        async with self._request(session, access, **asked) as answer:
-            self._count(answer)
+        async with self._request(server, access, **asked) as answer:
             await self._refuse_unless_good(answer, access)
             self._watching = True
             self._heard()
