@@ -10,9 +10,17 @@ from exporter.discovery.issuances import issuance
 from exporter.model import foreign_json
 from exporter.model.foreign_text import clean
 from exporter.model.issuance import Issuance
+from exporter.model.policies import DAY
+from exporter.model.times import rfc3339
 
 TEXT_LIMIT = 80
 """Characters of an issuer, and of the number of a certificate."""
+
+
+BEGIN = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+END = datetime(9999, 12, 31, tzinfo=UTC).timestamp() + DAY
+"""In seconds since the epoch, between which times a day has a name in UTC. With its zone, the last day of the
+year 9999 may be one of a year that has none."""
 
 
 class Certificate(NamedTuple):
@@ -102,9 +110,10 @@ def _moment(text: str) -> float:
     """
     Return a time as both servers write it, in seconds since the epoch: UTC if no zone is said.
     """
-    moment = datetime.fromisoformat(text)
-    # With its zone, the last day of the year 9999 may be one of a year that has no name.
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
+    moment = rfc3339(text, utc_without_zone=True)
+    if moment is None or not BEGIN <= moment < END:
+        raise ValueError("it is no time, or one on a day that has no name")
+    return moment
 
 
 def _number(row: Any) -> str:

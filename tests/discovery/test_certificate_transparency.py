@@ -221,7 +221,8 @@ def test_crt_sh(logs: FakeLogs) -> None:
 def test_what_a_log_says_is_only_text(logs: FakeLogs) -> None:
     """
     Numbers come with what terminals act on, or are none; a certificate ends after the last year that has a
-    name. The others are found all the same, and all that is kept can be written and read again.
+    name, or at what is no time of RFC 3339. The others are found all the same, and all that is kept can be
+    written and read again.
     """
     odd = "\x1b[31m\u202e\x07\ud800"
     logs.says(
@@ -230,6 +231,8 @@ def test_what_a_log_says_is_only_text(logs: FakeLogs) -> None:
             {**crt_sh("list.example.com"), "id": [[[]]]},
             {**crt_sh("late.example.com", end="9999-12-31T23:59:59-23:59"), "id": 9},
             {**crt_sh("early.example.com", end="0001-01-01T00:00:00+23:59"), "id": 9},
+            {**crt_sh("leap.example.com", end="9999-12-31T23:59:60Z"), "id": 9},
+            {**crt_sh("week.example.com", end="2027-W09-1"), "id": 9},
             {**crt_sh("long.example.com"), "name_value": "b\u00fc" * 30_000 + ".example.com"},
             crt_sh("www.example.com"),
         ]
