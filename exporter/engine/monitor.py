@@ -22,7 +22,7 @@ from exporter.engine.in_place import NOTHING, InPlace, in_place
 from exporter.engine.lasting import problem_batches, problem_rows
 from exporter.engine.logged import Logged
 from exporter.engine.memory import EndpointMemory, Memory, TargetMemory, take_facts
-from exporter.engine.reserve import nothing_reserved
+from exporter.engine.reserve import Reserve, nothing_reserved
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.slices import in_slices
@@ -69,22 +69,22 @@ class Monitor:
         concurrency: int,
         clock: Callable[[], float],
         on_judged: Callable[[EndpointRow], None] = lambda _: None,
-        workers: Workers | None = None,
+        processes: int | None = 1,
         limits: Limits = USUAL,
     ) -> None:
         """
         `on_judged` is called with each new verdict while other probes are under way. `clock` returns seconds
-        since the epoch. `workers` are other processes that help; None: there are none.
-        `limits` are those of each address.
+        since the epoch. `processes` is the number of those that probe, this one included; None: by the number
+        of targets and of processors. `limits` are those of each address.
         """
-        self._workers = workers
+        self.workers = Workers(dependencies.loop, processes)
         self.memory = Memory()
         self._logged = Logged()
         """The issuances and targets that it was made of."""
         self._dependencies = dependencies
         self._clock = clock
         self._on_judged = on_judged
-        self._sweeper = Sweeper(dependencies, self.memory, concurrency, clock, workers, limits)
+        self._sweeper = Sweeper(dependencies, self.memory, concurrency, clock, self.workers, limits)
         self._anchors = dependencies.authorities.files
         self._covering = Covering(dependencies)
         self._rules: Rules | None = None
@@ -92,6 +92,24 @@ class Monitor:
         """Results that have not been logged yet."""
         self._scraping: _Scraping | None = None
         self._taking: asyncio.Task[None] | None = None
+        self._judging: asyncio.Task[None] | None = None
+        """Judges what was restored; None where nothing was."""
+
+    def start(self, targets: tuple[Target, ...], *, restored: bool) -> None:
+        """
+        Start the processes that help with these targets, and judge what was `restored` from before a restart.
+        """
+        if restored:
+            self._judging = self._dependencies.loop.create_task(self.judge_restored(targets))
+        self.workers.serve(targets)
+
+    async def close(self) -> None:
+        """
+        End the processes that help.
+        """
+        if self._judging is not None:
+            self._judging.cancel()
+        await self.workers.close()
 
     @property
     def done(self) -> int:
@@ -107,11 +125,13 @@ class Monitor:
         wanted: Container[str] | None = None,
         issued: Collection[Issuance] = (),
         rules: Rules | None = None,
-        reserved: Callable[[int], float] = nothing_reserved,
+        reserve: Reserve | None = None,
+        endpoints: int = 0,
     ) -> Scrape:
         """
         Probe the targets that are due, or join probes under way, and return the results within `timeout`
-        seconds, or as many sooner as are `reserved` for so many targets that are not done.
+        seconds, or as many sooner as the `reserve` has for a response with so many `endpoints`, or with as
+        many as there are targets.
 
         A caller that comes within FRESH seconds of another one, and has as much time, gets the same result.
         Targets whose names are not `wanted` any more at the end, since the configuration changed, are left
@@ -120,6 +140,11 @@ class Monitor:
         the targets looks at; None: there are other targets.
         """
         all_of_them, self._rules = tuple(targets), rules
+        reserved: Callable[[int], float] = nothing_reserved
+        if reserve is not None:
+            number = len(all_of_them)
+            least, reserved = reserve.before_end(max(number, endpoints), number, timeout)
+            timeout -= least
         now = self._dependencies.loop.time()
         shared = self._scraping
         if (
@@ -145,8 +170,7 @@ class Monitor:
         reserved: Callable[[int], float],
     ) -> Scrape:
         timeout -= await self._logged.compare(issued, targets, self._dependencies.loop.time)
-        if self._workers is not None:
-            self._workers.serve(targets)
+        self.workers.serve(targets)
         fit_collector(len(targets))
         scrape = await self._sweep(targets, timeout, wanted, reserved, by_interval=True)
         self.memory.keep_only(row.target.name for row in scrape.targets)

@@ -18,11 +18,10 @@ from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.gates import USUAL, Limits
 from exporter.engine.memory import TargetMemory
 from exporter.engine.monitor import Monitor
-from exporter.engine.reserve import Reserve, nothing_reserved
+from exporter.engine.reserve import Reserve
 from exporter.engine.saving import Saving
 from exporter.engine.scrape import Scrape
 from exporter.engine.state import State
-from exporter.engine.workers import Workers
 from exporter.logs import fields
 from exporter.model.caches import BUDGET
 from exporter.model.observation import Facts
@@ -145,13 +144,12 @@ class Service:
         self.dependencies = Dependencies(loop, clock, monotonic)
         self.discovery = Discovery(self.dependencies, self.config)
         self._exposition = Exposition(options.external_url, options.compat)
-        self._workers = Workers(loop, options.processes)
         self._configured = Monitor(
             self.dependencies,
             options.concurrency,
             clock,
             self._exposition.prepare,
-            self._workers,
+            options.processes,
             options.limits,
         )
         self._asked = Monitor(self.dependencies, options.concurrency, clock, limits=options.limits)
@@ -160,8 +158,6 @@ class Service:
         self.loop = loop
         self.saving: Saving | None = None
         """None when nothing is kept over a restart."""
-        self._judging: asyncio.Task[None] | None = None
-        """Judges what was restored; None where nothing is kept."""
         if options.state_path is not None:
             kept = State(options.state_path, clock)
             self.saving = Saving(
@@ -185,8 +181,7 @@ class Service:
         self._log_config()
         if self.saving is not None:
             self.saving.load()
-            self._judging = self.loop.create_task(self._configured.judge_restored(self.discovery.targets))
-        self._workers.serve(self.discovery.targets)
+        self._configured.start(self.discovery.targets, restored=self.saving is not None)
         self.discovery.start()
 
     def _restore(self, known: Mapping[str, TargetMemory]) -> None:
@@ -211,11 +206,9 @@ class Service:
         Save the state and close all connections.
         """
         await self.discovery.close()
-        if self._judging is not None:
-            self._judging.cancel()
         if self.saving is not None:
             await self.saving.close()
-        await self._workers.close()
+        await self._configured.close()
         self.dependencies.close()
 
     @from_any_loop
@@ -292,9 +285,7 @@ class Service:
         """
         self._asked_at.append(self._monotonic())
         self._asked_last = self.clock()
-        endpoints = max(len(self.discovery.targets), len(self.last.endpoints) if self.last is not None else 0)
-        reserved, more = self._reserve.before_end(endpoints, len(self.discovery.targets), timeout)
-        return await self._look(timeout - reserved, more)
+        return await self._look(timeout, self._reserve)
 
     @from_any_loop
     async def recent(self) -> Scrape:
@@ -338,7 +329,7 @@ class Service:
         """
         return self._load_succeeded
 
-    async def _look(self, timeout: float, reserved: Callable[[int], float] = nothing_reserved) -> Scrape:
+    async def _look(self, timeout: float, reserve: Reserve | None = None) -> Scrape:
         targets, issued = self.discovery.targets, self.discovery.issuances
         rules = replace(
             self.discovery.config.coverage,
@@ -349,7 +340,13 @@ class Service:
         if self.sharded:
             rules = replace(rules, alert=False)
         scrape = await self._configured.scrape(
-            targets, timeout, self.discovery.names, issued, rules, reserved
+            targets,
+            timeout,
+            self.discovery.names,
+            issued,
+            rules,
+            reserve,
+            len(self.last.endpoints) if self.last is not None else 0,
         )
         self.last, self._looked_at = scrape, self._monotonic()
         if self.saving is not None:

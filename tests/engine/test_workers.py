@@ -73,13 +73,13 @@ async def working(processes: int, *targets: Target) -> AsyncIterator[tuple[Monit
     A monitor of these targets with workers that are ready.
     """
     network = Dependencies(asyncio.get_running_loop(), lambda: NOW)
-    workers = Workers(network.loop, processes)
+    monitor = Monitor(network, 64, lambda: NOW, processes=processes)
     try:
-        workers.serve(targets)
-        await until(lambda: workers.ready)
-        yield Monitor(network, 64, lambda: NOW, workers=workers), workers
+        monitor.start(targets, restored=False)
+        await until(lambda: monitor.workers.ready)
+        yield monitor, monitor.workers
     finally:
-        await workers.close()
+        await monitor.close()
         network.close()
 
 

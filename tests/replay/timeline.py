@@ -320,6 +320,8 @@ class _Judging:
 
     def __init__(self) -> None:
         self.authorities = Authorities(_content, system_file())
+        self.loop = None
+        """Nothing is probed, so nothing waits."""
 
 
 class Exporter:
