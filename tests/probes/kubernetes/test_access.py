@@ -4,9 +4,10 @@ How a cluster is reached: kubeconfig and its contexts, the service account of a 
 
 import asyncio
 import base64
+import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,21 +45,18 @@ def look(tmp_path: Path, make: Make, path: str = "prod/web", **settings: Any) ->
     return asyncio.run(run())
 
 
-def in_pod(tmp_path: Path, run: Callable[[World, Path], Awaitable[None]]) -> None:
+@contextlib.asynccontextmanager
+async def in_pod(directory: Path) -> AsyncIterator[World]:
     """
-    Do this in a pod whose service account has its files in a directory.
+    Who looks from a pod whose service account has its files in a directory.
     """
-
-    async def whole() -> None:
-        async with api_server() as fake:
-            fake.fill("secrets", secret("prod", "web", tls_crt=leaf().pem))
-            (tmp_path / "ca.crt").write_bytes(fake.authority.pem)
-            (tmp_path / "token").write_text(TOKEN, encoding="ascii")
-            environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(fake.port)}
-            async with seen_by(fake, environ, tmp_path) as here:
-                await run(here, tmp_path)
-
-    asyncio.run(whole())
+    async with api_server() as fake:
+        fake.fill("secrets", secret("prod", "web", tls_crt=leaf().pem))
+        (directory / "ca.crt").write_bytes(fake.authority.pem)
+        (directory / "token").write_text(TOKEN, encoding="ascii")
+        environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(fake.port)}
+        async with seen_by(fake, environ, directory) as here:
+            yield here
 
 
 def client(fake: FakeApiServer) -> Minted:
@@ -247,42 +245,36 @@ async def test_without_any_cluster_it_is_told_what_to_set(tmp_path: Path) -> Non
         await here.until(of("prod/web"), lambda rows: rows == WEB)
 
 
-def test_a_pod_uses_its_service_account_and_reads_its_token_again(tmp_path: Path) -> None:
+async def test_a_pod_uses_its_service_account_and_reads_its_token_again(tmp_path: Path) -> None:
     """
     The kubelet writes a new token now and then; the old one is soon no longer taken.
     """
-
-    async def run(here: World, directory: Path) -> None:
+    async with in_pod(tmp_path) as here:
         assert told(await here.look(of("prod/web"))) == WEB
         await eventually(lambda: here.fake.watching == 1)
         here.fake.tokens = {"a-new-token"}
-        (directory / "token").write_text("a-new-token", encoding="ascii")
+        (tmp_path / "token").write_text("a-new-token", encoding="ascii")
         here.fake.cut()
         await eventually(lambda: here.fake.count("watch") >= 2 and here.fake.watching == 1)
         assert here.fake.count("list") == 1
         # The server sees the watch a moment before it is seen here that the server took it.
         await eventually(lambda: here.kubernetes.views[0].age == 0)
 
-    in_pod(tmp_path, run)
 
-
-def test_a_new_authority_is_taken_up(tmp_path: Path) -> None:
+async def test_a_new_authority_is_taken_up(tmp_path: Path) -> None:
     """
     The CA file is read again too.
     """
-
-    async def run(here: World, directory: Path) -> None:
-        right = (directory / "ca.crt").read_bytes()
+    async with in_pod(tmp_path) as here:
+        right = (tmp_path / "ca.crt").read_bytes()
         certificate = here.fake.authority.certificate
         wrong = new_root(
             "Other CA", not_before=certificate.not_valid_before_utc, not_after=certificate.not_valid_after_utc
         )
-        (directory / "ca.crt").write_bytes(wrong.pem)
+        (tmp_path / "ca.crt").write_bytes(wrong.pem)
         await here.until(of("prod/web"), lambda rows: rows == {"prod/web": "http_failed"})
-        (directory / "ca.crt").write_bytes(right)
+        (tmp_path / "ca.crt").write_bytes(right)
         await here.until(of("prod/web"), lambda rows: rows == WEB)
-
-    in_pod(tmp_path, run)
 
 
 async def test_a_client_certificate_that_rotates_is_taken_up(tmp_path: Path) -> None:

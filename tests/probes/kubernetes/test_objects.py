@@ -2,29 +2,15 @@
 What is looked at in which objects: names, types, labels, keys, and when cert-manager renews.
 """
 
-import asyncio
 import base64
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from exporter.engine.scrape import EndpointRow
 from tests.formats.samples import PASSWORD, issuer, leaf, pkcs12_store, root
 from tests.probes.kubernetes.api_server import Object, secret
-from tests.probes.kubernetes.looking import World, eventually, of, world
+from tests.probes.kubernetes.looking import eventually, of, world
 from tests.support.certificates import DAY, NOW
 from tests.support.rows import detail, items, outcome, told
-
-
-def in_world(tmp_path: Path, run: Callable[[World], Awaitable[None]]) -> None:
-    """
-    Do this in an empty cluster.
-    """
-
-    async def whole() -> None:
-        async with world(tmp_path) as here:
-            await run(here)
-
-    asyncio.run(whole())
 
 
 def by_label(rows: list[EndpointRow]) -> dict[str, EndpointRow]:
@@ -34,12 +20,11 @@ def by_label(rows: list[EndpointRow]) -> dict[str, EndpointRow]:
     return {row.label: row for row in rows}
 
 
-def test_each_key_of_a_secret_is_an_endpoint(tmp_path: Path) -> None:
+async def test_each_key_of_a_secret_is_an_endpoint(tmp_path: Path) -> None:
     """
     The certificate and the CA beside it; the private key is none.
     """
-
-    async def run(here: World) -> None:
+    async with world(tmp_path) as here:
         made = secret("prod", "web", tls_crt=leaf().chain_pem, tls_key=leaf().key_pem, ca_crt=root().pem)
         here.fake.fill("secrets", made)
         rows = by_label(await here.look(of("prod/web")))
@@ -48,15 +33,12 @@ def test_each_key_of_a_secret_is_an_endpoint(tmp_path: Path) -> None:
             "prod/web:ca.crt": ["certificate-1"],
         }
 
-    in_world(tmp_path, run)
 
-
-def test_patterns_of_namespaces_and_names(tmp_path: Path) -> None:
+async def test_patterns_of_namespaces_and_names(tmp_path: Path) -> None:
     """
     As in a shell. A namespace that is a name is asked for alone.
     """
-
-    async def run(here: World) -> None:
+    async with world(tmp_path) as here:
         for where, name in (("prod", "tls-a"), ("prod", "b"), ("dev", "tls-a"), ("prod-2", "tls-c")):
             here.fake.fill("secrets", secret(where, name, tls_crt=leaf().pem))
 
@@ -77,15 +59,12 @@ def test_patterns_of_namespaces_and_names(tmp_path: Path) -> None:
             ("prod", "metadata.name=b"),
         }
 
-    in_world(tmp_path, run)
 
-
-def test_types_are_chosen_by_the_server_and_helms_releases_never_come(tmp_path: Path) -> None:
+async def test_types_are_chosen_by_the_server_and_helms_releases_never_come(tmp_path: Path) -> None:
     """
     TLS and opaque Secrets unless others are named; one that is named in the URL has any type.
     """
-
-    async def run(here: World) -> None:
+    async with world(tmp_path) as here:
         pem = leaf().pem
         here.fake.fill(
             "secrets",
@@ -102,15 +81,12 @@ def test_types_are_chosen_by_the_server_and_helms_releases_never_come(tmp_path: 
         everything = of("prod/*", types=("kubernetes.io/tls",))
         assert not any("helm" in label for label in told(await here.look(everything)))
 
-    in_world(tmp_path, run)
 
-
-def test_labels_are_selected_by_the_server(tmp_path: Path) -> None:
+async def test_labels_are_selected_by_the_server(tmp_path: Path) -> None:
     """
     The selector is passed on as it is written.
     """
-
-    async def run(here: World) -> None:
+    async with world(tmp_path) as here:
         one, other = (secret("prod", name, tls_crt=leaf().pem) for name in ("one", "other"))
         one["metadata"]["labels"] = {"team": "web"}
         here.fake.fill("secrets", one, other)
@@ -118,15 +94,12 @@ def test_labels_are_selected_by_the_server(tmp_path: Path) -> None:
         assert told(rows) == {"prod/one:tls.crt": "seen"}
         assert {one.query["labelSelector"] for one in here.fake.asked} == {"team=web"}
 
-    in_world(tmp_path, run)
 
-
-def test_in_an_opaque_secret_only_what_expires_is_told_of(tmp_path: Path) -> None:
+async def test_in_an_opaque_secret_only_what_expires_is_told_of(tmp_path: Path) -> None:
     """
     Passwords and keys are nobody's business; what says it is a certificate and is none is a failure.
     """
-
-    async def run(here: World) -> None:
+    async with world(tmp_path) as here:
         here.fake.fill(
             "secrets",
             secret(
@@ -150,15 +123,12 @@ def test_in_an_opaque_secret_only_what_expires_is_told_of(tmp_path: Path) -> Non
         }
         assert items(rows["prod/own:half.pem"]) == ["leaf"]
 
-    in_world(tmp_path, run)
 
-
-def test_a_secret_for_tls_must_have_a_certificate(tmp_path: Path) -> None:
+async def test_a_secret_for_tls_must_have_a_certificate(tmp_path: Path) -> None:
     """
     Missing, empty, not a certificate, not base64: each is a failure of its own, and harms no other.
     """
-
-    async def run(here: World) -> None:
+    async with world(tmp_path) as here:
         bad = secret("prod", "bad", tls_crt=b"")
         bad["data"]["tls.crt"] = "%%%"
         here.fake.fill(
@@ -177,15 +147,12 @@ def test_a_secret_for_tls_must_have_a_certificate(tmp_path: Path) -> None:
             "prod/good:tls.crt": "seen",
         }
 
-    in_world(tmp_path, run)
 
-
-def test_what_once_held_something_is_missed_when_it_is_overwritten(tmp_path: Path) -> None:
+async def test_what_once_held_something_is_missed_when_it_is_overwritten(tmp_path: Path) -> None:
     """
     A key of an opaque Secret that held a certificate, and now holds nonsense.
     """
-
-    async def run(here: World) -> None:
+    async with world(tmp_path) as here:
         here.fake.fill("secrets", secret("prod", "own", "Opaque", some_pem=leaf().pem))
         target = of("prod/*")
         await here.look(target)
@@ -193,15 +160,12 @@ def test_what_once_held_something_is_missed_when_it_is_overwritten(tmp_path: Pat
         (row,) = await here.until(target, lambda rows: rows == {"prod/own:some.pem": "format_unknown"})
         assert items(row) == ["leaf"]
 
-    in_world(tmp_path, run)
 
-
-def test_keystores_are_read_if_there_is_a_password(tmp_path: Path) -> None:
+async def test_keystores_are_read_if_there_is_a_password(tmp_path: Path) -> None:
     """
     Without one they are left out, since the same is in the Secret in another form; a wrong one is a failure.
     """
-
-    async def run(here: World) -> None:
+    async with world(tmp_path) as here:
         here.fake.fill("secrets", secret("prod", "own", tls_crt=leaf().pem, keystore_p12=pkcs12_store()))
         assert set(told(await here.look(of("prod/own")))) == {"prod/own:tls.crt"}
         opened = told(await here.look(of("prod/own", password=PASSWORD)))
@@ -209,15 +173,12 @@ def test_keystores_are_read_if_there_is_a_password(tmp_path: Path) -> None:
         wrong = told(await here.look(of("prod/own", password="wrong")))
         assert wrong["prod/own:keystore.p12"] == "keystore_password_wrong"
 
-    in_world(tmp_path, run)
 
-
-def test_config_maps(tmp_path: Path) -> None:
+async def test_config_maps(tmp_path: Path) -> None:
     """
     Text and binary data; a ConfigMap and a Secret of one name are two.
     """
-
-    async def run(here: World) -> None:
+    async with world(tmp_path) as here:
         here.fake.fill("secrets", secret("prod", "ca", "Opaque", ca_pem=leaf().pem))
         der = base64.b64encode(issuer().der).decode()
         data = {"ca.pem": root().pem.decode(), "nginx.conf": "listen 443;"}
@@ -229,15 +190,13 @@ def test_config_maps(tmp_path: Path) -> None:
             "prod/configmap/ca:ca.der": "seen",
         }
 
-    in_world(tmp_path, run)
 
-
-def test_bundles_of_webhooks(tmp_path: Path) -> None:
+async def test_bundles_of_webhooks(tmp_path: Path) -> None:
     """
     Both kinds, each webhook an endpoint; they are in no namespace, so only the name counts.
     """
+    async with world(tmp_path) as here:
 
-    async def run(here: World) -> None:
         def hook(name: str, bundle: bytes | None) -> Object:
             encoded = {} if bundle is None else {"caBundle": base64.b64encode(bundle).decode()}
             return {"name": name, "clientConfig": encoded}
@@ -255,8 +214,6 @@ def test_bundles_of_webhooks(tmp_path: Path) -> None:
         }
         assert told(await here.look(of("*/other", "webhooks"))) == {"*/other": "no_match"}
 
-    in_world(tmp_path, run)
-
 
 def certificate(name: str, secret_name: str, due: str, not_after: str) -> Object:
     """
@@ -269,12 +226,11 @@ def certificate(name: str, secret_name: str, due: str, not_after: str) -> Object
     }
 
 
-def test_the_renewal_time_of_cert_manager_is_when_renewal_is_due(tmp_path: Path) -> None:
+async def test_the_renewal_time_of_cert_manager_is_when_renewal_is_due(tmp_path: Path) -> None:
     """
     Of the leaf in the Secret that the Certificate names, and of no other item.
     """
-
-    async def run(here: World) -> None:
+    async with world(tmp_path) as here:
         web = issuer().issue("web", ["web.example"], not_before=NOW - DAY, not_after=NOW + 89 * DAY)
         here.fake.fill(
             "secrets",
@@ -306,15 +262,12 @@ def test_the_renewal_time_of_cert_manager_is_when_renewal_is_due(tmp_path: Path)
         await here.fake.put("certificates", later)
         await here.until_rows(target, lambda rows: now_due(rows) == [NOW + 60 * DAY])
 
-    in_world(tmp_path, run)
 
-
-def test_a_certificate_whose_status_is_odd_says_nothing(tmp_path: Path) -> None:
+async def test_a_certificate_whose_status_is_odd_says_nothing(tmp_path: Path) -> None:
     """
     The Secret is told of as if there were none.
     """
-
-    async def run(here: World) -> None:
+    async with world(tmp_path) as here:
         here.fake.fill("secrets", secret("prod", "web", tls_crt=leaf().pem))
         for number, time in enumerate(("", "soon", "9999-99-99T00:00:00Z")):
             here.fake.fill("certificates", certificate(f"c{number}", "web", time, time))
@@ -324,15 +277,12 @@ def test_a_certificate_whose_status_is_odd_says_nothing(tmp_path: Path) -> None:
         assert row.held.facts is not None
         assert row.held.facts.items[0].renewal is None
 
-    in_world(tmp_path, run)
 
-
-def test_a_single_look_with_steps(tmp_path: Path) -> None:
+async def test_a_single_look_with_steps(tmp_path: Path) -> None:
     """
     What `/probe?debug` shows, also of a failure.
     """
-
-    async def run(here: World) -> None:
+    async with world(tmp_path) as here:
         here.fake.fill(
             "secrets", secret("prod", "web", tls_crt=leaf().pem), secret("prod", "bad", tls_crt=b"")
         )
@@ -343,17 +293,12 @@ def test_a_single_look_with_steps(tmp_path: Path) -> None:
         assert "1 things that expire" in [words for _, words in looks["prod/web:tls.crt"].steps]
         assert "format_unknown" in str(looks["prod/bad:tls.crt"].steps)
 
-    in_world(tmp_path, run)
 
-
-def test_what_fails_says_where(tmp_path: Path) -> None:
+async def test_what_fails_says_where(tmp_path: Path) -> None:
     """
     The sentence names the endpoint.
     """
-
-    async def run(here: World) -> None:
+    async with world(tmp_path) as here:
         here.fake.fill("secrets", secret("prod", "bad", tls_crt=b"nonsense"))
         (row,) = await here.look(of("prod/bad"))
         assert detail(row).startswith("prod/bad:tls.crt")
-
-    in_world(tmp_path, run)

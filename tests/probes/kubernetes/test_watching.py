@@ -4,9 +4,10 @@ What a watch gives and what becomes of it: pages, events, what is forgotten, ref
 
 import asyncio
 import base64
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,25 +28,21 @@ from tests.support.rows import detail, told
 WEB = "prod/web:tls.crt"
 
 
-def in_world(tmp_path: Path, run: Callable[[World], Awaitable[None]], **pace: float) -> None:
+@contextlib.asynccontextmanager
+async def with_one(tmp_path: Path, **pace: float) -> AsyncIterator[World]:
     """
-    Do this in a cluster that holds one Secret for TLS, `prod/web`.
+    A cluster that holds one Secret for TLS, `prod/web`.
     """
-
-    async def whole() -> None:
-        async with world(tmp_path, replace(FAST, **pace)) as here:
-            here.fake.fill("secrets", secret("prod", "web", tls_crt=leaf().chain_pem, tls_key=leaf().key_pem))
-            await run(here)
-
-    asyncio.run(whole())
+    async with world(tmp_path, replace(FAST, **pace)) as here:
+        here.fake.fill("secrets", secret("prod", "web", tls_crt=leaf().chain_pem, tls_key=leaf().key_pem))
+        yield here
 
 
-def test_it_is_listed_once_and_in_pages_then_watched(tmp_path: Path) -> None:
+async def test_it_is_listed_once_and_in_pages_then_watched(tmp_path: Path) -> None:
     """
     Two types are two lists, each in pages; then scrapes ask nothing.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         pem = leaf().pem
         here.fake.fill(
             "secrets",
@@ -63,15 +60,12 @@ def test_it_is_listed_once_and_in_pages_then_watched(tmp_path: Path) -> None:
         assert here.fake.count("watch") == 2
         assert [view.lists for view in here.kubernetes.views] == [1, 1]
 
-    in_world(tmp_path, run)
 
-
-def test_a_secret_that_is_made_changed_and_deleted_is_told_of(tmp_path: Path) -> None:
+async def test_a_secret_that_is_made_changed_and_deleted_is_told_of(tmp_path: Path) -> None:
     """
     By events of the watch, without another list.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         everything = of("prod/*")
         await here.look(everything)
         await here.fake.put("secrets", secret("prod", "new", tls_crt=leaf("new.example").pem))
@@ -91,41 +85,32 @@ def test_a_secret_that_is_made_changed_and_deleted_is_told_of(tmp_path: Path) ->
         await here.until(everything, lambda rows: rows == {WEB: "seen"})
         assert here.fake.count("list") == 2
 
-    in_world(tmp_path, run)
 
-
-def test_nothing_left_is_a_failure_and_what_was_seen_stays(tmp_path: Path) -> None:
+async def test_nothing_left_is_a_failure_and_what_was_seen_stays(tmp_path: Path) -> None:
     """
     A Secret that was deleted is missed, not forgotten.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         await here.look(of("prod/web"))
         await here.fake.delete("secrets", "prod", "web")
         (row,) = await here.until(of("prod/web"), lambda rows: rows == {WEB: "no_match"})
         assert row.held.facts is not None
         assert "prod/web" in detail(row)
 
-    in_world(tmp_path, run)
 
-
-def test_what_never_matched_says_so(tmp_path: Path) -> None:
+async def test_what_never_matched_says_so(tmp_path: Path) -> None:
     """
     One endpoint, named as the target.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         assert told(await here.look(of("prod/other-*"))) == {"prod/other-*": "no_match"}
 
-    in_world(tmp_path, run)
 
-
-def test_bookmarks_move_the_place_from_which_a_watch_goes_on(tmp_path: Path) -> None:
+async def test_bookmarks_move_the_place_from_which_a_watch_goes_on(tmp_path: Path) -> None:
     """
     When the server forgets what was before the bookmark, nothing has to be listed again.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         target = of("prod/web")
         await here.look(target)
         await eventually(lambda: here.fake.watching == 1)
@@ -138,15 +123,12 @@ def test_bookmarks_move_the_place_from_which_a_watch_goes_on(tmp_path: Path) -> 
         assert here.fake.count("list") == 1
         assert told(await here.look(target)) == {WEB: "seen"}
 
-    in_world(tmp_path, run)
 
-
-def test_a_version_that_is_gone_is_listed_anew(tmp_path: Path) -> None:
+async def test_a_version_that_is_gone_is_listed_anew(tmp_path: Path) -> None:
     """
     410: what happened meanwhile is known by another list.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         target = of("prod/*")
         await here.look(target)
         await eventually(lambda: here.fake.watching == 2)
@@ -156,30 +138,24 @@ def test_a_version_that_is_gone_is_listed_anew(tmp_path: Path) -> None:
         await here.until(target, lambda rows: rows == {WEB: "seen", "prod/quiet:tls.crt": "seen"})
         assert [view.lists for view in here.kubernetes.views] == [2, 2]
 
-    in_world(tmp_path, run)
 
-
-def test_a_watch_that_the_server_ends_is_begun_again_from_where_it_was(tmp_path: Path) -> None:
+async def test_a_watch_that_the_server_ends_is_begun_again_from_where_it_was(tmp_path: Path) -> None:
     """
     That is the usual end of a watch, and no failure.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path, watch=1.0) as here:
         target = of("prod/web")
         await here.look(target)
         await eventually(lambda: here.fake.count("watch") >= 3)
         assert here.fake.count("list") == 1
         assert told(await here.look(target)) == {WEB: "seen"}
 
-    in_world(tmp_path, run, watch=1.0)
 
-
-def test_while_a_watch_is_broken_what_it_gave_is_told_of_with_its_age(tmp_path: Path) -> None:
+async def test_while_a_watch_is_broken_what_it_gave_is_told_of_with_its_age(tmp_path: Path) -> None:
     """
     For a while. Then its endpoints fail, and what was seen is held; when it is back, all is well at once.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path, broken=0.4) as here:
         target = of("prod/web")
         await here.look(target)
         (view,) = here.kubernetes.views
@@ -197,15 +173,12 @@ def test_while_a_watch_is_broken_what_it_gave_is_told_of_with_its_age(tmp_path: 
         here.fake.status = 200
         await here.until(target, lambda rows: rows == {WEB: "seen"})
 
-    in_world(tmp_path, run, broken=0.4)
 
-
-def test_an_api_server_that_is_down_says_so_at_once_and_after_a_while(tmp_path: Path) -> None:
+async def test_an_api_server_that_is_down_says_so_at_once_and_after_a_while(tmp_path: Path) -> None:
     """
     A first list that fails is a failure of the target; one that hangs is a timeout, and goes on.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         here.fake.open.clear()
         slow = of("prod/web", timeout=0.1)
         (row,) = await here.look(slow)
@@ -217,8 +190,6 @@ def test_an_api_server_that_is_down_says_so_at_once_and_after_a_while(tmp_path: 
         assert told([row]) == {"prod/other": "http_failed"}
         here.fake.status = 429
         await here.until(of("prod/other"), lambda rows: rows == {"prod/other": "rate_limited"})
-
-    in_world(tmp_path, run)
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -232,14 +203,13 @@ def test_an_api_server_that_is_down_says_so_at_once_and_after_a_while(tmp_path: 
         ("-5", 300.0, 0.0),
     ],
 )
-def test_a_server_that_asks_to_be_left_alone_is(
+async def test_a_server_that_asks_to_be_left_alone_is(
     tmp_path: Path, status: int, header: str, longest_wait: float, least: float
 ) -> None:
     """
     For as long as it says in Retry-After, in seconds or as a date, within a limit; then all is well.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path, longest_wait=longest_wait) as here:
         target = of("prod/web")
         here.fake.status, here.fake.retry_after = status, header
         await here.look(target)
@@ -248,15 +218,12 @@ def test_a_server_that_asks_to_be_left_alone_is(
         refused, again, *_ = here.fake.asked
         assert least <= again.at - refused.at < least + 20
 
-    in_world(tmp_path, run, longest_wait=longest_wait)
 
-
-def test_a_watch_that_is_told_to_wait_keeps_what_it_gave(tmp_path: Path) -> None:
+async def test_a_watch_that_is_told_to_wait_keeps_what_it_gave(tmp_path: Path) -> None:
     """
     A busy API server is no news about what expires.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         target = of("prod/web")
         await here.look(target)
         await eventually(lambda: here.fake.watching == 1)
@@ -266,15 +233,12 @@ def test_a_watch_that_is_told_to_wait_keeps_what_it_gave(tmp_path: Path) -> None
         await eventually(lambda: here.fake.count("watch") == 2 and view.age > 0)
         assert told(await here.look(target)) == {WEB: "seen"}
 
-    in_world(tmp_path, run)
 
-
-def test_what_is_not_permitted_says_what_to_grant(tmp_path: Path) -> None:
+async def test_what_is_not_permitted_says_what_to_grant(tmp_path: Path) -> None:
     """
     Verbs, resource and namespace.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         here.fake.forbidden.add("* secrets")
         (row,) = await here.look(of("prod/*"))
         assert told([row]) == {"prod/*": "access_denied"}
@@ -282,29 +246,23 @@ def test_what_is_not_permitted_says_what_to_grant(tmp_path: Path) -> None:
         (row,) = await here.look(of("*/*"))
         assert "secrets in the whole cluster" in detail(row)
 
-    in_world(tmp_path, run)
 
-
-def test_a_watch_that_is_not_permitted_is_a_failure_though_the_list_was(tmp_path: Path) -> None:
+async def test_a_watch_that_is_not_permitted_is_a_failure_though_the_list_was(tmp_path: Path) -> None:
     """
     Else the list would be all that is ever known.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path, broken=0.2) as here:
         here.fake.forbidden.add("watch *")
         await here.look(of("prod/web"))
         (row,) = await here.until(of("prod/web"), lambda rows: rows == {WEB: "access_denied"})
         assert "watch" in detail(row)
 
-    in_world(tmp_path, run, broken=0.2)
 
-
-def test_what_is_refused_does_not_hide_what_is_not(tmp_path: Path) -> None:
+async def test_what_is_refused_does_not_hide_what_is_not(tmp_path: Path) -> None:
     """
     ConfigMaps that may not be read are an endpoint that fails, beside the Secrets that may.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         here.fake.forbidden.add("list configmaps")
         here.fake.absent.add("certificates")
         rows = await here.look(of("prod/*", "secrets", "configmaps", "certificates"))
@@ -314,21 +272,16 @@ def test_what_is_refused_does_not_hide_what_is_not(tmp_path: Path) -> None:
             "prod/certificates": "http_failed",
         }
 
-    in_world(tmp_path, run)
 
-
-def test_a_token_that_is_not_taken_is_told(tmp_path: Path) -> None:
+async def test_a_token_that_is_not_taken_is_told(tmp_path: Path) -> None:
     """
     401, of the whole target.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         here.fake.tokens.clear()
         (row,) = await here.look(of("prod/web", "secrets", "configmaps"))
         assert told([row]) == {"prod/web": "access_denied"}
         assert "401" in detail(row)
-
-    in_world(tmp_path, run)
 
 
 @pytest.mark.parametrize(
@@ -346,17 +299,14 @@ def test_a_token_that_is_not_taken_is_told(tmp_path: Path) -> None:
         b"\xff\xfe\x00",
     ],
 )
-def test_a_list_that_is_none_is_a_failure(tmp_path: Path, garbage: bytes) -> None:
+async def test_a_list_that_is_none_is_a_failure(tmp_path: Path, garbage: bytes) -> None:
     """
     Cut off, of the wrong type, nested, not JSON.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         here.fake.garbage = garbage
         (row,) = await here.look(of("prod/web"))
         assert told([row]) == {"prod/web": "http_failed"}
-
-    in_world(tmp_path, run)
 
 
 @pytest.mark.parametrize(
@@ -370,12 +320,11 @@ def test_a_list_that_is_none_is_a_failure(tmp_path: Path, garbage: bytes) -> Non
         b'{"type": "ERROR", "object": {"code": 500, "message": "told to"}}\n',
     ],
 )
-def test_a_broken_event_is_got_over_by_a_list(tmp_path: Path, event: bytes) -> None:
+async def test_a_broken_event_is_got_over_by_a_list(tmp_path: Path, event: bytes) -> None:
     """
     What it should have said is in the list.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         target = of("prod/web")
         await here.look(target)
         await eventually(lambda: here.fake.watching == 1)
@@ -383,15 +332,12 @@ def test_a_broken_event_is_got_over_by_a_list(tmp_path: Path, event: bytes) -> N
         await eventually(lambda: here.fake.count("list") == 2 and here.fake.watching == 1)
         assert told(await here.look(target)) == {WEB: "seen"}
 
-    in_world(tmp_path, run)
 
-
-def test_an_event_without_an_end_is_cut_off(tmp_path: Path) -> None:
+async def test_an_event_without_an_end_is_cut_off(tmp_path: Path) -> None:
     """
     Before it takes all memory.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         await here.look(of("prod/web"))
         await eventually(lambda: here.fake.watching == 1)
         for _ in range(40):
@@ -400,46 +346,40 @@ def test_an_event_without_an_end_is_cut_off(tmp_path: Path) -> None:
                 break
         await eventually(lambda: here.fake.count("list") == 2)
 
-    in_world(tmp_path, run)
-
 
 BOOKMARK = b'{"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "7"}}}\n'
 
 
-def test_a_watch_that_never_comes_to_the_point_is_left(
+async def test_a_watch_that_never_comes_to_the_point_is_left(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
     Long before its time is over: tiny chunks cost more to read than to send.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         here.fake.flood = b" "
         assert told(await here.look(of("prod/web"))) == {WEB: "seen"}
         await eventually(lambda: here.fake.count("watch") > 1)
         here.fake.flood = b""
         await eventually(lambda: here.fake.watching == 1)
-
-    in_world(tmp_path, run)
     log = "\n".join(map(LogfmtFormatter().format, caplog.records))
     assert "the API server sends without end, and next to no content" in log
 
 
-def test_a_watch_that_does_not_end_in_its_time_is_left(tmp_path: Path) -> None:
+async def test_a_watch_that_does_not_end_in_its_time_is_left(tmp_path: Path) -> None:
     """
     Whatever it sends meanwhile. It goes on from there.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path, watch=0.5, silence=0.1) as here:
         here.fake.flood = BOOKMARK
         await here.look(of("prod/web"))
         await eventually(lambda: here.fake.count("watch") > 1)
         assert here.fake.count("list") == 1
 
-    in_world(tmp_path, run, watch=0.5, silence=0.1)
 
-
-def test_events_without_end_leave_time_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_events_without_end_leave_time_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     After each lot there is a rest, which the reading of a larger one makes longer.
     """
@@ -453,52 +393,44 @@ def test_events_without_end_leave_time_for_others(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(watch, "read_events", read)
 
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         here.fake.flood = BOOKMARK * 200
         await here.look(of("prod/web"))
         await eventually(lambda: len(lots) > 20)
-
-    in_world(tmp_path, run)
     for (begun, ended), (following, _) in pairwise(lots):
         assert following - ended >= bounds.REST * (ended - begun)
 
 
-def test_a_list_without_a_last_page_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_without_a_last_page_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Though no page holds anything: a few may, of what was not asked for.
     """
     monkeypatch.setattr(watch, "PAGES_LIMIT", 20)
 
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         here.fake.endless = True
         (row,) = await here.look(of("prod/web"))
         assert "the API server's list has no end: 21 pages hold 0 objects" in detail(row)
         here.fake.endless = False
         await here.until(of("prod/web"), lambda rows: rows == {WEB: "seen"})
 
-    in_world(tmp_path, run)
 
-
-def test_a_list_that_trickles_is_left(tmp_path: Path) -> None:
+async def test_a_list_that_trickles_is_left(tmp_path: Path) -> None:
     """
     Though the server is never silent for long.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path, page=0.3) as here:
         here.fake.drip = b" "
         (row,) = await here.look(of("prod/web"))
         assert "the API server did not answer in time" in detail(row)
 
-    in_world(tmp_path, run, page=0.3)
 
-
-def test_many_objects_leave_the_event_loop_its_turns(tmp_path: Path) -> None:
+async def test_many_objects_leave_the_event_loop_its_turns(tmp_path: Path) -> None:
     """
     While their outcomes are reported; and what did not change is put together once, however often it is asked
     for.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         here.fake.fill("secrets", *(secret("prod", f"web-{one}", tls_crt=b"no") for one in range(PAGE)))
         everything = of("prod/*")
         await here.look(everything)
@@ -525,17 +457,14 @@ def test_many_objects_leave_the_event_loop_its_turns(tmp_path: Path) -> None:
         await here.until(everything, lambda rows: len(rows) == PAGE + 2)
         assert len(selection.seen(NOW).outcomes) == PAGE + 2
 
-    in_world(tmp_path, run)
-
 
 # Twenty megabytes of JSON within a probe's time, which tracing would take as well.
 @pytest.mark.no_cover
-def test_pages_that_are_too_large_are_asked_for_in_smaller_ones(tmp_path: Path) -> None:
+async def test_pages_that_are_too_large_are_asked_for_in_smaller_ones(tmp_path: Path) -> None:
     """
     The limit of bytes holds for a page, not for all that there is.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         large = base64.b64encode(b"\0" * 1_000_000)
         for number in range(16):
             here.fake.fill("secrets", secret("prod", f"large-{number}", "Opaque", blob=large))
@@ -546,17 +475,15 @@ def test_pages_that_are_too_large_are_asked_for_in_smaller_ones(tmp_path: Path) 
         assert limits[0] == PAGE
         assert limits[-1] < PAGE
 
-    in_world(tmp_path, run)
 
-
-def test_no_secret_is_in_any_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_is_in_any_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
     Nor in what is told of failures, whatever breaks.
     """
     caplog.set_level(logging.DEBUG)
     value = base64.b64encode(b"hunter2-hunter2-hunter2").decode()
 
-    async def run(here: World) -> None:
+    async with with_one(tmp_path, broken=0.2) as here:
         target = of("prod/*")
         key = leaf().key_pem
         here.fake.fill(
@@ -579,17 +506,14 @@ def test_no_secret_is_in_any_log(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         for hidden in (value, "hunter2", *here.fake.tokens, "PRIVATE KEY", key.decode().splitlines()[1]):
             assert hidden not in text
             assert hidden not in held
-
-    in_world(tmp_path, run, broken=0.2)
     assert "can't watch Kubernetes" in caplog.text
 
 
-def test_a_watch_that_nobody_asks_for_ends(tmp_path: Path) -> None:
+async def test_a_watch_that_nobody_asks_for_ends(tmp_path: Path) -> None:
     """
     After an hour, whatever else is asked for.
     """
-
-    async def run(here: World) -> None:
+    async with with_one(tmp_path) as here:
         await here.look(of("prod/web"))
         (first,) = here.kubernetes.views
         for selection in here.kubernetes._selections.values():
@@ -598,5 +522,3 @@ def test_a_watch_that_nobody_asks_for_ends(tmp_path: Path) -> None:
         await here.look(of("prod/other"))
         assert first not in here.kubernetes.views
         await eventually(lambda: first.ended)
-
-    in_world(tmp_path, run)
