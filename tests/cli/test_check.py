@@ -2,7 +2,6 @@
 `expiry-exporter check`: the table and the JSON document, from values made by hand.
 """
 
-import asyncio
 import io
 import json
 import re
@@ -18,7 +17,6 @@ from exporter.cli.one_shot import look
 from exporter.cli.terminal import ASCII, bar, joined
 from exporter.demo import endpoints
 from exporter.engine.results import ProbeResult
-from exporter.engine.scrape import Scrape
 from exporter.model.observation import Chain, Facts, Failed, FoundFault, Item, Observed
 from exporter.model.policies import BUILT_IN
 from exporter.model.reasons import Fault, Kind, Reason
@@ -485,22 +483,19 @@ def test_the_level_is_the_most_urgent(scene: Scene, expected: Level) -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_look_shows_its_progress_on_a_terminal(tmp_path: Path, terminal: bool) -> None:
+async def test_a_look_shows_its_progress_on_a_terminal(tmp_path: Path, terminal: bool) -> None:
     """
     And nothing without one; it gives one scrape.
     """
     stream = Screen()
     console = Console(file=stream, force_terminal=True, width=80) if terminal else None
 
-    async def run() -> Scrape:
-        shown = await endpoints.start(NOW, str(tmp_path))
-        try:
-            targets = [one for one in shown.targets if one.name in {"healthy", "refused"}]
-            return await look(targets, 5.0, 8, console)
-        finally:
-            await shown.close()
-
-    found = asyncio.run(run())
+    shown = await endpoints.start(NOW, str(tmp_path))
+    try:
+        targets = [one for one in shown.targets if one.name in {"healthy", "refused"}]
+        found = await look(targets, 5.0, 8, console)
+    finally:
+        await shown.close()
     seen_there = {row.target.name: isinstance(row.held.observation, Observed) for row in found.endpoints}
     assert seen_there == {"healthy": True, "refused": False}
     assert ("targets" in stream.getvalue()) == terminal

@@ -331,7 +331,7 @@ async def test_a_probe_can_tell_its_steps(tmp_path: Path) -> None:
     assert words[-1].startswith("handshake done: TLSv1.3")
 
 
-def test_a_fault_of_ours_in_a_look_up_is_that_of_its_target_alone(
+async def test_a_fault_of_ours_in_a_look_up_is_that_of_its_target_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
@@ -344,31 +344,24 @@ def test_a_fault_of_ours_in_a_look_up_is_that_of_its_target_alone(
         return facts
 
     monkeypatch.setattr(enrich, "STEPS", (broken,))
-
-    async def run() -> Scrape:
-        async with watching(tmp_path, "healthy", "expired") as (watch, targets):
-            return await watch.scrape(targets, 5.0)
-
-    healthy, expired = asyncio.run(run()).endpoints
+    async with watching(tmp_path, "healthy", "expired") as (watch, targets):
+        healthy, expired = (await watch.scrape(targets, 5.0)).endpoints
     assert isinstance(healthy.held.observation, Observed)
     assert isinstance(expired.held.observation, Failed)
     assert expired.held.observation.reason is Reason.INTERNAL_ERROR
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_results_are_what_a_probe_saw_and_rows_have_what_is_known_besides(tmp_path: Path) -> None:
+async def test_results_are_what_a_probe_saw_and_rows_have_what_is_known_besides(tmp_path: Path) -> None:
     """
     Here the certificate that we show. A probe that fails before it sees anything has it, too.
     """
     client, _ = write_pair(tmp_path, "client", authority("Clients").issue("client").chain)
 
-    async def run() -> Scrape:
-        async with watching(tmp_path, "healthy", "refused") as (watch, targets):
-            shown = [replace(one, client_certificate_file=str(client)) for one in targets]
-            await watch.scrape(shown, 5.0)
-            return await watch.look_once(shown, 5.0)
-
-    scrape = asyncio.run(run())
+    async with watching(tmp_path, "healthy", "refused") as (watch, targets):
+        shown = [replace(one, client_certificate_file=str(client)) for one in targets]
+        await watch.scrape(shown, 5.0)
+        scrape = await watch.look_once(shown, 5.0)
     rows = {row.target.name: row.held.facts for row in scrape.endpoints}
     raw = {result.target.name: seen_facts(result.looks[0].observation) for result in scrape.results}
     assert [item.name for item in (rows["healthy"] or NOTHING).items] == ["leaf", "chain-1", "client"]

@@ -11,24 +11,20 @@ from exporter.engine.slices import in_slices
 
 
 @pytest.mark.parametrize(("seconds", "turns"), [(0.0, 101), (inf, 0)])
-def test_others_have_their_turn_between_slices(seconds: float, turns: int) -> None:
+async def test_others_have_their_turn_between_slices(seconds: float, turns: int) -> None:
     """
     After each thing where each takes as long as a slice, and at the end; never where all are done sooner.
     """
+    had = 0
 
-    async def run() -> int:
-        had = 0
+    async def other() -> None:
+        nonlocal had
+        while True:
+            await asyncio.sleep(0)
+            had += 1
 
-        async def other() -> None:
-            nonlocal had
-            while True:
-                await asyncio.sleep(0)
-                had += 1
-
-        beside = asyncio.create_task(other())
-        await asyncio.sleep(0)
-        assert [one async for one in in_slices(range(100), seconds)] == list(range(100))
-        beside.cancel()
-        return had
-
-    assert asyncio.run(run()) == turns
+    beside = asyncio.create_task(other())
+    await asyncio.sleep(0)
+    assert [one async for one in in_slices(range(100), seconds)] == list(range(100))
+    beside.cancel()
+    assert had == turns

@@ -368,27 +368,24 @@ def test_the_more_is_open_the_sooner_a_sweep_ends(fake: Fake) -> None:
     assert 0.5 < asyncio.run(run(9)) <= 1.35
 
 
-def test_a_sweep_heeds_what_other_answers_took_since_it_began(fake: Fake) -> None:
+async def test_a_sweep_heeds_what_other_answers_took_since_it_began(fake: Fake) -> None:
     """
     Of two scrapes at the same time, the first answer shows how long that of the second takes.
     """
-
-    async def run() -> float:
-        loop = asyncio.get_running_loop()
-        network, memory = Dependencies(loop), Memory()
-        known = [0.0]
-        try:
-            sweeper, deadline = Sweeper(network, memory, 10, lambda: NOW), loop.time() + 4
-            one = sweeper.sweep([fake_target("a")], deadline, reserved=lambda _: known[0])
-            loop.call_later(0.1, known.__setitem__, 0, 3.0)
-            await one.over
-            assert one.finished is not None
-            return deadline - one.finished
-        finally:
-            network.close()
-
     fake.behaviour = hang
-    assert asyncio.run(run()) > 1.5
+    loop = asyncio.get_running_loop()
+    network, memory = Dependencies(loop), Memory()
+    known = [0.0]
+    try:
+        sweeper, deadline = Sweeper(network, memory, 10, lambda: NOW), loop.time() + 4
+        one = sweeper.sweep([fake_target("a")], deadline, reserved=lambda _: known[0])
+        loop.call_later(0.1, known.__setitem__, 0, 3.0)
+        await one.over
+        assert one.finished is not None
+        made = deadline - one.finished
+    finally:
+        network.close()
+    assert made > 1.5
 
 
 def test_a_lookup_that_is_not_done_at_the_deadline_says_so(fake: Fake) -> None:
@@ -443,27 +440,24 @@ def test_a_first_look_takes_what_stands_together_apart(fake: Fake) -> None:
     assert fake.looked == order
 
 
-def test_what_needs_no_network_does_not_wait_for_its_turn_there(fake: Fake) -> None:
+async def test_what_needs_no_network_does_not_wait_for_its_turn_there(fake: Fake) -> None:
     """
     Files are seen though every server is silent.
     """
-
-    async def run() -> dict[str, TargetResult]:
-        loop = asyncio.get_running_loop()
-        network, memory = Dependencies(loop), Memory()
-        try:
-            targets = [fake_target("silent"), fake_target("another"), local_target("file")]
-            one = Sweeper(network, memory, 1, lambda: NOW).sweep(targets, loop.time() + 0.2)
-            await one.over
-            return {result.target.name: result for result in one.results(memory, loop.time())}
-        finally:
-            network.close()
 
     async def hang_on_the_network(target: Target, endpoint: Endpoint) -> Facts:
         return FACTS if target.url.scheme == LOCAL else await hang(target, endpoint)
 
     fake.behaviour = hang_on_the_network
-    results = asyncio.run(run())
+    loop = asyncio.get_running_loop()
+    network, memory = Dependencies(loop), Memory()
+    try:
+        targets = [fake_target("silent"), fake_target("another"), local_target("file")]
+        one = Sweeper(network, memory, 1, lambda: NOW).sweep(targets, loop.time() + 0.2)
+        await one.over
+        results = {result.target.name: result for result in one.results(memory, loop.time())}
+    finally:
+        network.close()
     assert {name: [*reasons(result).values()] for name, result in results.items()} == {
         "silent": ["timeout"],
         "another": ["timeout"],
@@ -558,7 +552,7 @@ def test_two_thousand_at_one_host(fake: Fake) -> None:
     assert max(map(fake.looked.index, elsewhere)) < len(names)
 
 
-def test_what_waits_at_its_address_is_cut_off_with_its_scrape(fake: Fake) -> None:
+async def test_what_waits_at_its_address_is_cut_off_with_its_scrape(fake: Fake) -> None:
     """
     It had no turn, and waits for the next scrape.
     """
@@ -572,28 +566,25 @@ def test_what_waits_at_its_address_is_cut_off_with_its_scrape(fake: Fake) -> Non
     fake.behaviour = hang
     fake.found = lambda target: Endpoints((Endpoint(target.name, "a"),))
 
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-        network, memory = Dependencies(loop), Memory()
-        try:
-            sweeper = Sweeper(network, memory, 16, lambda: NOW, None, Limits(1, 0), lambda _: False)
-            for _ in range(2):
-                one = sweeper.sweep([fake_target(name) for name in "xyz"], loop.time() + 0.4)
-                await one.over
-                assert not one.complete
-                results = list(one.results(memory, loop.time()))
-                for result in results:
-                    memory.update(result, NOW)
-                turns = [look.turn for result in results for look in result.looks]
-                assert sum(turn is None for turn in turns) == 2
-        finally:
-            network.close()
-
-    asyncio.run(run())
+    loop = asyncio.get_running_loop()
+    network, memory = Dependencies(loop), Memory()
+    try:
+        sweeper = Sweeper(network, memory, 16, lambda: NOW, None, Limits(1, 0), lambda _: False)
+        for _ in range(2):
+            one = sweeper.sweep([fake_target(name) for name in "xyz"], loop.time() + 0.4)
+            await one.over
+            assert not one.complete
+            results = list(one.results(memory, loop.time()))
+            for result in results:
+                memory.update(result, NOW)
+            turns = [look.turn for result in results for look in result.looks]
+            assert sum(turn is None for turn in turns) == 2
+    finally:
+        network.close()
     assert len(set(began)) == len(began) == 2
 
 
-def test_sweeps_at_the_same_time_share_the_places(fake: Fake) -> None:
+async def test_sweeps_at_the_same_time_share_the_places(fake: Fake) -> None:
     """
     Strangers may ask /probe for many targets at once: no more are looked at than allowed, and each is.
     """
@@ -609,21 +600,19 @@ def test_sweeps_at_the_same_time_share_the_places(fake: Fake) -> None:
 
     fake.behaviour = count
 
-    async def run() -> list[bool]:
-        loop = asyncio.get_running_loop()
-        network = Dependencies(loop)
-        try:
-            sweeper = Sweeper(network, Memory(), 4, lambda: NOW)
-            sweeps = [
-                sweeper.sweep([fake_target(f"{number}")], loop.time() + 5, trace_steps=number % 2 == 0)
-                for number in range(50)
-            ]
-            await asyncio.wait([one.over for one in sweeps])
-            return [one.complete for one in sweeps]
-        finally:
-            network.close()
-
-    assert asyncio.run(run()) == [True] * 50
+    loop = asyncio.get_running_loop()
+    network = Dependencies(loop)
+    try:
+        sweeper = Sweeper(network, Memory(), 4, lambda: NOW)
+        sweeps = [
+            sweeper.sweep([fake_target(f"{number}")], loop.time() + 5, trace_steps=number % 2 == 0)
+            for number in range(50)
+        ]
+        await asyncio.wait([one.over for one in sweeps])
+        made = [one.complete for one in sweeps]
+    finally:
+        network.close()
+    assert made == [True] * 50
     assert most <= 4
 
 
@@ -684,7 +673,7 @@ async def test_looks_under_way_are_shared_and_those_of_a_done_sweep_are_not(fake
     assert len(fake.looked) == 2
 
 
-def test_each_probe_is_given_as_it_ends_and_nothing_is_remembered_by_the_sweep(fake: Fake) -> None:
+async def test_each_probe_is_given_as_it_ends_and_nothing_is_remembered_by_the_sweep(fake: Fake) -> None:
     """
     With the time at which it ended. A target follows its probes, and then there is no more.
     """
@@ -698,32 +687,29 @@ def test_each_probe_is_given_as_it_ends_and_nothing_is_remembered_by_the_sweep(f
     fake.behaviour = one_after_the_other
     fake.found = lambda _: Endpoints((Endpoint("slow"), Endpoint("quick")))
 
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-        network, memory, now = Dependencies(loop), Memory(), NOW
-        try:
-            sweeper = Sweeper(network, memory, 8, lambda: now)
-            sweeper.sweep([fake_target("a")], loop.time() + 5)
-            assert await sweeper.more()
-            ((at, target, first),) = sweeper.given()
-            assert isinstance(first, ProbeResult)
-            assert (at, target.name, first.label, first.observation) == (NOW, "a", "quick", Observed(FACTS))
-            now += 60
-            quick.set()
-            assert not await sweeper.more()
-            (_, _, second), (at, _, together) = sweeper.given()
-            assert isinstance(second, ProbeResult)
-            assert at == NOW + 60
-            assert together == TargetResult(fake_target("a"), (second, first), located=True)
-            assert list(sweeper.given()) == []
-            assert memory.known(fake_target("a")).endpoints == {}
-        finally:
-            network.close()
-
-    asyncio.run(run())
+    loop = asyncio.get_running_loop()
+    network, memory, now = Dependencies(loop), Memory(), NOW
+    try:
+        sweeper = Sweeper(network, memory, 8, lambda: now)
+        sweeper.sweep([fake_target("a")], loop.time() + 5)
+        assert await sweeper.more()
+        ((at, target, first),) = sweeper.given()
+        assert isinstance(first, ProbeResult)
+        assert (at, target.name, first.label, first.observation) == (NOW, "a", "quick", Observed(FACTS))
+        now += 60
+        quick.set()
+        assert not await sweeper.more()
+        (_, _, second), (at, _, together) = sweeper.given()
+        assert isinstance(second, ProbeResult)
+        assert at == NOW + 60
+        assert together == TargetResult(fake_target("a"), (second, first), located=True)
+        assert list(sweeper.given()) == []
+        assert memory.known(fake_target("a")).endpoints == {}
+    finally:
+        network.close()
 
 
-def test_a_large_sweep_is_cut_off_in_slices(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_large_sweep_is_cut_off_in_slices(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Others have their turn meanwhile. What is under way ends first, nothing of it begins, and who comes then
     has probes of his own.
@@ -739,31 +725,27 @@ def test_a_large_sweep_is_cut_off_in_slices(fake: Fake, monkeypatch: pytest.Monk
             ended.append(target.name)
         return FACTS
 
-    async def run() -> None:
-        nonlocal turns
-        loop = asyncio.get_running_loop()
-        network = Dependencies(loop)
-        try:
-            sweeper = Sweeper(network, Memory(), 8, lambda: NOW)
-            first = sweeper.sweep([fake_target(name) for name in names], loop.time() + 0.5)
-            while first.finished is None:  # noqa: ASYNC110 - there is no event for it
-                await asyncio.sleep(0)
-            begun = len(fake.looked)
-            fake.behaviour = fake.good
-            second = sweeper.sweep([fake_target(names[0])], loop.time() + 5)
-            while not first.over.done():
-                turns += 1
-                await asyncio.sleep(0)
-                if turns == 20:
-                    assert len(ended) == begun
-            assert not first.complete
-            assert all(one.final is not None for one in first.progress)
-            await second.over
-            assert second.complete
-            assert len(fake.looked) == begun + 1
-        finally:
-            network.close()
-
     fake.behaviour = never
-    asyncio.run(run())
+    loop = asyncio.get_running_loop()
+    network = Dependencies(loop)
+    try:
+        sweeper = Sweeper(network, Memory(), 8, lambda: NOW)
+        first = sweeper.sweep([fake_target(name) for name in names], loop.time() + 0.5)
+        while first.finished is None:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0)
+        begun = len(fake.looked)
+        fake.behaviour = fake.good
+        second = sweeper.sweep([fake_target(names[0])], loop.time() + 5)
+        while not first.over.done():
+            turns += 1
+            await asyncio.sleep(0)
+            if turns == 20:
+                assert len(ended) == begun
+        assert not first.complete
+        assert all(one.final is not None for one in first.progress)
+        await second.over
+        assert second.complete
+        assert len(fake.looked) == begun + 1
+    finally:
+        network.close()
     assert turns >= len(names)

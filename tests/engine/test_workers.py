@@ -145,23 +145,20 @@ def test_the_same_is_seen_with_workers_and_without(servers: dict[str, Callable[.
     assert again == alone
 
 
-def test_an_unchanged_server_gives_the_same_object(servers: dict[str, Callable[..., Target]]) -> None:
+async def test_an_unchanged_server_gives_the_same_object(servers: dict[str, Callable[..., Target]]) -> None:
     """
     What did not change is told by one word, and nothing is parsed again.
     """
     one = servers["one"]()
 
-    async def run() -> None:
-        async with working(2, one) as (monitor, _):
-            facts = []
-            for _ in range(2):
-                scrape = await monitor.probe(one, 20.0)
-                observation = scrape.endpoints[0].held.observation
-                assert isinstance(observation, Observed)
-                facts.append(observation.facts)
-            assert facts[0] is facts[1]
-
-    asyncio.run(run())
+    async with working(2, one) as (monitor, _):
+        facts = []
+        for _ in range(2):
+            scrape = await monitor.probe(one, 20.0)
+            observation = scrape.endpoints[0].held.observation
+            assert isinstance(observation, Observed)
+            facts.append(observation.facts)
+        assert facts[0] is facts[1]
 
 
 @pytest.mark.programs
@@ -175,7 +172,7 @@ def test_the_step_of_a_probe_that_is_cut_off() -> None:
     assert seen.detail == "the scrape's time was over during this step: handshake"
 
 
-def test_a_worker_that_is_killed_in_the_middle(
+async def test_a_worker_that_is_killed_in_the_middle(
     servers: dict[str, Callable[..., Target]], caplog: pytest.LogCaptureFixture
 ) -> None:
     """
@@ -187,37 +184,34 @@ def test_a_worker_that_is_killed_in_the_middle(
         connected.set()
         misbehaving.hang(connection, stop)
 
-    async def run() -> None:
-        with serving(hold) as port:
-            targets = (target(port, name="slow", timeout=3.0), servers["one"]())
-            async with working(2, *targets) as (monitor, workers):
-                (pid,) = workers.pids
-                scraping = asyncio.ensure_future(monitor.scrape(targets, 30.0))
-                await until(connected.is_set)
-                os.kill(pid, signal.SIGKILL)
-                scrape = await scraping
-                seen = {row.target.name: row.held.observation for row in scrape.endpoints}
-                assert isinstance(seen["one"], Observed)
-                assert isinstance(seen["slow"], Failed)
-                assert seen["slow"].reason == "handshake_timeout"
-                await until(lambda: not workers.pids)
-                assert not is_there(pid)
+    with serving(hold) as port:
+        targets = (target(port, name="slow", timeout=3.0), servers["one"]())
+        async with working(2, *targets) as (monitor, workers):
+            (pid,) = workers.pids
+            scraping = asyncio.ensure_future(monitor.scrape(targets, 30.0))
+            await until(connected.is_set)
+            os.kill(pid, signal.SIGKILL)
+            scrape = await scraping
+            seen = {row.target.name: row.held.observation for row in scrape.endpoints}
+            assert isinstance(seen["one"], Observed)
+            assert isinstance(seen["slow"], Failed)
+            assert seen["slow"].reason == "handshake_timeout"
+            await until(lambda: not workers.pids)
+            assert not is_there(pid)
 
-                def is_back() -> bool:
-                    workers.serve(targets)
-                    return bool(workers.pids) and workers.ready
+            def is_back() -> bool:
+                workers.serve(targets)
+                return bool(workers.pids) and workers.ready
 
-                await until(is_back)
-                assert workers.pids != [pid]
-                scrape = await monitor.probe(targets[1], 20.0)
-                assert scrape.failures == 0
-
-    asyncio.run(run())
+            await until(is_back)
+            assert workers.pids != [pid]
+            scrape = await monitor.probe(targets[1], 20.0)
+            assert scrape.failures == 0
     lines = [one for one in caplog.records if "a worker process ended" in one.message]
     assert len(lines) == 1
 
 
-def test_a_worker_that_hangs_is_killed(
+async def test_a_worker_that_hangs_is_killed(
     servers: dict[str, Callable[..., Target]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -226,40 +220,34 @@ def test_a_worker_that_hangs_is_killed(
     monkeypatch.setattr("exporter.engine.worker_process.STUCK_AFTER", 0.0)
     one = replace(servers["one"](), timeout=0.5)
 
-    async def run() -> None:
-        async with working(2, one) as (monitor, workers):
-            (pid,) = workers.pids
-            os.kill(pid, signal.SIGSTOP)
-            scrape = await monitor.scrape((one,), 1.0)
-            assert scrape.failures == 1
-            assert workers.pids == [pid]
+    async with working(2, one) as (monitor, workers):
+        (pid,) = workers.pids
+        os.kill(pid, signal.SIGSTOP)
+        scrape = await monitor.scrape((one,), 1.0)
+        assert scrape.failures == 1
+        assert workers.pids == [pid]
 
-            def is_gone() -> bool:
-                workers.serve((one,))
-                return pid not in workers.pids
+        def is_gone() -> bool:
+            workers.serve((one,))
+            return pid not in workers.pids
 
-            await until(is_gone)
-
-    asyncio.run(run())
+        await until(is_gone)
 
 
-def test_targets_may_change(servers: dict[str, Callable[..., Target]]) -> None:
+async def test_targets_may_change(servers: dict[str, Callable[..., Target]]) -> None:
     """
     New ones are described, old ones forgotten, and too few need no worker.
     """
     one = servers["one"]()
     other = replace(one, name="other")
 
-    async def run() -> None:
-        async with working(3, one, other) as (monitor, workers):
-            for targets in ((one, other), (other,), (one,), (replace(one, server_name="x.example"), other)):
-                scrape = await monitor.scrape(targets, 20.0)
-                assert [type(row.held.observation) for row in scrape.endpoints] == [Observed] * len(targets)
-                assert len(workers.pids) == len(targets)
-                workers.serve(())
-            assert workers.pids == []
-
-    asyncio.run(run())
+    async with working(3, one, other) as (monitor, workers):
+        for targets in ((one, other), (other,), (one,), (replace(one, server_name="x.example"), other)):
+            scrape = await monitor.scrape(targets, 20.0)
+            assert [type(row.held.observation) for row in scrape.endpoints] == [Observed] * len(targets)
+            assert len(workers.pids) == len(targets)
+            workers.serve(())
+        assert workers.pids == []
 
 
 def test_which_targets_are_for_workers() -> None:
@@ -306,43 +294,36 @@ def test_a_worker_knows_of_a_target_all_that_a_conversation_reads(
     assert read & {each.name for each in fields(Target)} - without <= {*Description._fields}
 
 
-def test_how_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_how_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     None for few targets; one for each processor but the first, up to a limit; or as many as are wanted.
     """
-
-    async def run() -> list[int]:
-        loop = asyncio.get_running_loop()
-        auto, two = Workers(loop), Workers(loop, 2)
-        wanted = [auto._wanted(FEWEST - 1), auto._wanted(FEWEST), two._wanted(9), two._wanted(0)]
-        monkeypatch.setattr("exporter.engine.workers.processors", lambda: 64)
-        return [*wanted, auto._wanted(FEWEST)]
-
     monkeypatch.setattr("exporter.engine.workers.processors", lambda: 2)
-    assert asyncio.run(run()) == [0, 1, 1, 0, MOST]
+    loop = asyncio.get_running_loop()
+    auto, two = Workers(loop), Workers(loop, 2)
+    wanted = [auto._wanted(FEWEST - 1), auto._wanted(FEWEST), two._wanted(9), two._wanted(0)]
+    monkeypatch.setattr("exporter.engine.workers.processors", lambda: 64)
+    made = [*wanted, auto._wanted(FEWEST)]
+    assert made == [0, 1, 1, 0, MOST]
 
 
 @pytest.mark.programs
 @pytest.mark.parametrize(("processes", "own"), [(2, 6), (3, 2), (4, 0)])
-def test_the_first_process_has_a_share_of_the_conversations(processes: int, own: int) -> None:
+async def test_the_first_process_has_a_share_of_the_conversations(processes: int, own: int) -> None:
     """
     Always in the same targets, and the fewer the more others there are.
     """
-
-    async def run() -> None:
-        targets = [target(f"127.0.0.1:{port}", name=str(port)) for port in range(1, 19)]
-        async with working(processes, *targets) as (_, workers):
-            mine = [one for one in targets if workers.look(one) is None]
-            assert len(mine) == own
-            workers.serve(tuple(targets))
-            assert [one for one in targets if workers.look(one) is None] == mine
-            assert None not in [workers.look(one, shared=False) for one in targets]
-
-    asyncio.run(run())
+    targets = [target(f"127.0.0.1:{port}", name=str(port)) for port in range(1, 19)]
+    async with working(processes, *targets) as (_, workers):
+        mine = [one for one in targets if workers.look(one) is None]
+        assert len(mine) == own
+        workers.serve(tuple(targets))
+        assert [one for one in targets if workers.look(one) is None] == mine
+        assert None not in [workers.look(one, shared=False) for one in targets]
 
 
 @pytest.mark.programs
-def test_the_first_process_takes_its_share_of_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_first_process_takes_its_share_of_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     It takes none of what is new, which it has to judge, and none while sweeps overlap: its time is for the
     answer of the one that ends first.
@@ -358,21 +339,18 @@ def test_the_first_process_takes_its_share_of_what_it_knows(monkeypatch: pytest.
         asked.append((one.name, shared))
         return ask(workers, one, shared=shared)
 
-    async def run() -> None:
-        with serving(hold) as port:
-            one, other = (target(port, name=name, timeout=DEADLINE) for name in ("one", "other"))
-            async with working(2, one, other) as (monitor, _):
-                await monitor.probe(one, 0.1)
-                await monitor.probe(other, 0.1)
-                first = asyncio.ensure_future(monitor.probe(one, DEADLINE))
-                await until(lambda: len(asked) == 3)
-                await monitor.probe(other, 0.1)
-                release.set()
-                await first
-                await monitor.probe(other, 0.1)
-
     monkeypatch.setattr(Workers, "look", noted)
-    asyncio.run(run())
+    with serving(hold) as port:
+        one, other = (target(port, name=name, timeout=DEADLINE) for name in ("one", "other"))
+        async with working(2, one, other) as (monitor, _):
+            await monitor.probe(one, 0.1)
+            await monitor.probe(other, 0.1)
+            first = asyncio.ensure_future(monitor.probe(one, DEADLINE))
+            await until(lambda: len(asked) == 3)
+            await monitor.probe(other, 0.1)
+            release.set()
+            await first
+            await monitor.probe(other, 0.1)
     assert asked == [("one", False), ("other", False), ("one", True), ("other", False), ("other", True)]
 
 
@@ -394,22 +372,18 @@ class Written(asyncio.Transport):
             self.answers += news.answers
 
 
-def test_a_request_that_is_cancelled_before_it_begins_is_answered() -> None:
+async def test_a_request_that_is_cancelled_before_it_begins_is_answered() -> None:
     """
     Both may come at once where the worker was busy. Without an answer it would count as one that hangs.
     """
-
-    async def run() -> None:
-        network = Dependencies(asyncio.get_running_loop(), lambda: NOW)
-        prober, said = Prober(network), Written()
-        prober.connection_made(said)
-        of = Description(parse_url("tls://127.0.0.1:443"), None, "none")
-        request: Request = (7, 0, of, ("127.0.0.1", "any", "usual", False), network.loop.time() + DEADLINE)
-        prober.data_received(pack(Orders([request], [], [])) + pack(Orders([], [7], [])))
-        await until(lambda: said.answers == [(7, Unable())])
-        network.close()
-
-    asyncio.run(run())
+    network = Dependencies(asyncio.get_running_loop(), lambda: NOW)
+    prober, said = Prober(network), Written()
+    prober.connection_made(said)
+    of = Description(parse_url("tls://127.0.0.1:443"), None, "none")
+    request: Request = (7, 0, of, ("127.0.0.1", "any", "usual", False), network.loop.time() + DEADLINE)
+    prober.data_received(pack(Orders([request], [], [])) + pack(Orders([], [7], [])))
+    await until(lambda: said.answers == [(7, Unable())])
+    network.close()
 
 
 def children(pid: int) -> list[int]:

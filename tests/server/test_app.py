@@ -182,7 +182,7 @@ def test_what_is_asked_of_others_is_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("silence", "status"), [(HANGS, 200), (HANGS + 1, 503)])
-def test_health_is_told_while_the_loop_that_probes_is_busy(
+async def test_health_is_told_while_the_loop_that_probes_is_busy(
     monkeypatch: pytest.MonkeyPatch, silence: float, status: int
 ) -> None:
     """
@@ -190,26 +190,23 @@ def test_health_is_told_while_the_loop_that_probes_is_busy(
     """
     monkeypatch.setattr(Pulse, "silence", lambda _: silence)
 
-    async def run() -> None:
-        thread = LoopThread("port")
-        service = Service(lambda: Config(()), Options(), asyncio.get_running_loop())
-        runner = web.AppRunner(application(service, 0.5))
-        try:
-            address = await thread.run(_listening(runner))
-            # Not awaited: it holds the loop of the service until it has its answer.
-            connection = HTTPConnection(*address, timeout=60)
-            connection.request("GET", "/-/healthy")
-            assert connection.getresponse().status == status
-            connection.close()
-            scrape = HTTPConnection(*address, timeout=60)
-            found = await asyncio.get_running_loop().run_in_executor(None, _got, scrape)
-            assert "expiry_sweep_targets 0.0" in found
-        finally:
-            await thread.run(runner.cleanup())
-            await thread.close()
-            await service.close()
-
-    asyncio.run(run())
+    thread = LoopThread("port")
+    service = Service(lambda: Config(()), Options(), asyncio.get_running_loop())
+    runner = web.AppRunner(application(service, 0.5))
+    try:
+        address = await thread.run(_listening(runner))
+        # Not awaited: it holds the loop of the service until it has its answer.
+        connection = HTTPConnection(*address, timeout=60)
+        connection.request("GET", "/-/healthy")
+        assert connection.getresponse().status == status
+        connection.close()
+        scrape = HTTPConnection(*address, timeout=60)
+        found = await asyncio.get_running_loop().run_in_executor(None, _got, scrape)
+        assert "expiry_sweep_targets 0.0" in found
+    finally:
+        await thread.run(runner.cleanup())
+        await thread.close()
+        await service.close()
 
 
 async def _listening(runner: web.AppRunner) -> tuple[str, int]:

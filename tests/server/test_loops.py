@@ -54,7 +54,7 @@ def other() -> Iterator[LoopThread]:
     asyncio.run(thread.close())
 
 
-def test_work_is_done_in_the_loop_of_its_object(other: LoopThread) -> None:
+async def test_work_is_done_in_the_loop_of_its_object(other: LoopThread) -> None:
     """
     Whichever loop awaits it; the result and the exception come back to that one.
     """
@@ -64,51 +64,41 @@ def test_work_is_done_in_the_loop_of_its_object(other: LoopThread) -> None:
             await one.thread(ValueError("no"))
         return threading.get_ident(), await one.thread()
 
-    async def run() -> None:
-        one, here = One(), threading.get_ident()
-        assert await one.thread() == here
-        there, worked = await other.run(elsewhere(one))
-        assert (there != here, worked) == (True, here)
-
-    asyncio.run(run())
+    one, here = One(), threading.get_ident()
+    assert await one.thread() == here
+    there, worked = await other.run(elsewhere(one))
+    assert (there != here, worked) == (True, here)
 
 
-def test_who_stops_waiting_in_another_loop_cancels_the_work(other: LoopThread) -> None:
+async def test_who_stops_waiting_in_another_loop_cancels_the_work(other: LoopThread) -> None:
     """
     As in its own loop.
     """
-
-    async def run() -> None:
-        one = One()
-        waiting = asyncio.ensure_future(other.run(one.wait()))
-        await one.begun.wait()
-        waiting.cancel()
-        await one.cancelled.wait()
-
-    asyncio.run(run())
+    one = One()
+    waiting = asyncio.ensure_future(other.run(one.wait()))
+    await one.begun.wait()
+    waiting.cancel()
+    await one.cancelled.wait()
 
 
-def test_the_end_of_a_thread_cancels_what_it_still_does() -> None:
+async def test_the_end_of_a_thread_cancels_what_it_still_does() -> None:
     """
     Nothing is left of it.
     """
     thread = LoopThread("other")
 
-    async def run() -> None:
-        one = One()
-        begun = await thread.run(begin(one))
-        await one.begun.wait()
-        await thread.close()
-        assert begun.cancelled()
-
     async def begin(one: One) -> "asyncio.Task[None]":
         return asyncio.create_task(one.wait())
 
-    asyncio.run(run())
+    one = One()
+    begun = await thread.run(begin(one))
+    await one.begun.wait()
+    await thread.close()
+    assert begun.cancelled()
     assert not any(one.name == "other" for one in threading.enumerate())
 
 
-def test_the_end_of_a_thread_waits_for_last_steps_in_the_loop_that_ends_it() -> None:
+async def test_the_end_of_a_thread_waits_for_last_steps_in_the_loop_that_ends_it() -> None:
     """
     What is cancelled may still ask something of it.
     """
@@ -123,30 +113,23 @@ def test_the_end_of_a_thread_waits_for_last_steps_in_the_loop_that_ends_it() -> 
     async def begin(one: One) -> "asyncio.Task[None]":
         return asyncio.create_task(work(one))
 
-    async def run() -> None:
-        begun = await thread.run(begin(One()))
-        await thread.run(asyncio.sleep(0))
-        await thread.close()
-        assert begun.done()
-
-    asyncio.run(run())
+    begun = await thread.run(begin(One()))
+    await thread.run(asyncio.sleep(0))
+    await thread.close()
+    assert begun.done()
     assert closed == [threading.get_ident()]
 
 
-def test_a_loop_that_hangs_is_known_by_its_silence() -> None:
+async def test_a_loop_that_hangs_is_known_by_its_silence() -> None:
     """
     One that runs owes nothing at its next turn.
     """
-
-    async def run() -> None:
-        now = 100.0
-        pulse = Pulse(asyncio.get_running_loop(), lambda: now)
-        assert pulse.silence() == 0
-        now += 40
-        # Not one turn of the loop has passed.
-        assert pulse.silence() == 40
-        await asyncio.sleep(0)
-        now += 1000
-        assert pulse.silence() == 0
-
-    asyncio.run(run())
+    now = 100.0
+    pulse = Pulse(asyncio.get_running_loop(), lambda: now)
+    assert pulse.silence() == 0
+    now += 40
+    # Not one turn of the loop has passed.
+    assert pulse.silence() == 40
+    await asyncio.sleep(0)
+    now += 1000
+    assert pulse.silence() == 0

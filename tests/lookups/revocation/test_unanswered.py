@@ -278,14 +278,16 @@ def test_both_kinds_of_keys_are_asked_about_once(
     assert web.times(LIST) == 1
 
 
-def test_a_list_that_was_got_before_stands(tmp_path: Path, ca: Minted, web: WebServer, anchors: str) -> None:
+async def test_a_list_that_was_got_before_stands(
+    tmp_path: Path, ca: Minted, web: WebServer, anchors: str
+) -> None:
     """
     The failure is told, but it makes nothing unknown: the list itself has an end of which is warned.
     """
     web.pages[LIST] = Page(revocation_list(ca))
     now = [NOW]
 
-    async def run(server: str) -> None:
+    with serving(tmp_path, ca, lists_at(web.url(LIST))) as server:
         network = Dependencies(asyncio.get_running_loop(), lambda: now[0], lambda: now[0])
         watch = Monitor(network, 8, network.clock)
         one = target(server, ca_file=anchors, crl=True)
@@ -311,11 +313,8 @@ def test_a_list_that_was_got_before_stands(tmp_path: Path, ca: Minted, web: WebS
         assert (await until(lambda found: not found.unanswered)).held.facts.items[-1].name == "crl"
         network.close()
 
-    with serving(tmp_path, ca, lists_at(web.url(LIST))) as server:
-        asyncio.run(run(server))
 
-
-def test_a_service_shows_it_as_a_metric_and_step_by_step(
+async def test_a_service_shows_it_as_a_metric_and_step_by_step(
     tmp_path: Path, ca: Minted, web: WebServer, anchors: str
 ) -> None:
     """
@@ -325,9 +324,9 @@ def test_a_service_shows_it_as_a_metric_and_step_by_step(
     leaf = above.issue(NAME, [NAME], extensions=[lists_at(web.url(LIST)), responders_at(web.url(OCSP))])
     web.pages[OCSP] = Page(response(leaf))
 
-    async def run(server: str) -> tuple[str, list[str]]:
-        one = target(server, name="shop", ca_file=anchors, crl=True, ocsp=True)
-        quiet = target(server, name="quiet", ca_file=anchors)
+    with nginx(tmp_path, Site([leaf.chain])) as server:
+        one = target(server.authority, name="shop", ca_file=anchors, crl=True, ocsp=True)
+        quiet = target(server.authority, name="quiet", ca_file=anchors)
         service = Service(lambda: Config((one, quiet)), Options(), asyncio.get_running_loop(), lambda: NOW)
         try:
             async with asyncio.timeout(10):
@@ -338,12 +337,9 @@ def test_a_service_shows_it_as_a_metric_and_step_by_step(
                         break
                     await asyncio.sleep(0.01)
             (look,) = (await service.probe(one, 10.0, trace_steps=True)).results[0].looks
-            return service.text(scrape), [words for _, words in look.steps]
+            text, steps = service.text(scrape), [words for _, words in look.steps]
         finally:
             await service.close()
-
-    with nginx(tmp_path, Site([leaf.chain])) as server:
-        text, steps = asyncio.run(run(server.authority))
     where = f'target="shop",location="{server.authority}"'
     assert [line for line in text.splitlines() if line.startswith("expiry_lookup_failure_info")] == [
         f'expiry_lookup_failure_info{{{where},lookup="crl",reason="http_failed"}} 1.0'
