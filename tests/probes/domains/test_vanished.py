@@ -58,92 +58,80 @@ def is_there(watching: Watching) -> bool | None:
     return None if known is None or known.value is None else known.value.exists
 
 
-def test_a_domain_that_vanishes_is_asked_for_at_once(ca: Minted, tmp_path: Path) -> None:
+async def test_a_domain_that_vanishes_is_asked_for_at_once(ca: Minted, tmp_path: Path) -> None:
     """
     A registry that takes a domain out of its zone is asked why within minutes, not when six hours are over.
 
     So it is when the domain is back.
     """
+    port = free_port()
+    async with asyncio.timeout(60), asked(ca, dns_port=port) as watching:
+        registry = watching.registry
+        registry.rdap["example.test"] = rdap("example.test")
+        with name_server(tmp_path / "before", "127.0.0.1", port, [Zone("test", DELEGATED)]):
+            await looks_until(watching, lambda: is_there(watching) is True)
+            watching.now[0] = NOW + 2 * VANISHED_AGAIN
+            await watching.look(URL)
+            await at_rest(watching)
+            assert registry.asked.count("rdap example.test") == 1
 
-    async def run() -> None:
-        port = free_port()
-        async with asked(ca, dns_port=port) as watching:
-            registry = watching.registry
-            registry.rdap["example.test"] = rdap("example.test")
-            with name_server(tmp_path / "before", "127.0.0.1", port, [Zone("test", DELEGATED)]):
-                await looks_until(watching, lambda: is_there(watching) is True)
-                watching.now[0] = NOW + 2 * VANISHED_AGAIN
-                await watching.look(URL)
-                await at_rest(watching)
-                assert registry.asked.count("rdap example.test") == 1
-
-            registry.rdap["example.test"] = rdap("example.test", status=("server hold",))
-            with name_server(tmp_path / "after", "127.0.0.1", port, [Zone("test", SERVER)]):
-                watching.now[0] += 2 * DELEGATION_AGAIN
-                await looks_until(watching, lambda: registry.asked.count("rdap example.test") == 2)
-                assert is_there(watching) is False
+        registry.rdap["example.test"] = rdap("example.test", status=("server hold",))
+        with name_server(tmp_path / "after", "127.0.0.1", port, [Zone("test", SERVER)]):
+            watching.now[0] += 2 * DELEGATION_AGAIN
+            await looks_until(watching, lambda: registry.asked.count("rdap example.test") == 2)
+            assert is_there(watching) is False
+            facts = await watching.facts(URL)
+            while not facts.hazards:
+                await asyncio.sleep(0.02)
                 facts = await watching.facts(URL)
-                while not facts.hazards:
-                    await asyncio.sleep(0.02)
-                    facts = await watching.facts(URL)
-                assert [found.hazard for found in facts.hazards] == [Hazard.DOMAIN_HOLD]
-                assert watching.now[0] < NOW + AGAIN_AFTER / 2
+            assert [found.hazard for found in facts.hazards] == [Hazard.DOMAIN_HOLD]
+            assert watching.now[0] < NOW + AGAIN_AFTER / 2
 
-                # As long as it is away, the registry is asked every quarter of an hour.
-                watching.now[0] += VANISHED_AGAIN - MINUTE
-                await watching.look(URL)
-                assert registry.asked.count("rdap example.test") == 2
-                watching.now[0] += 2 * MINUTE
-                await looks_until(watching, lambda: registry.asked.count("rdap example.test") == 3)
-                await at_rest(watching)
+            # As long as it is away, the registry is asked every quarter of an hour.
+            watching.now[0] += VANISHED_AGAIN - MINUTE
+            await watching.look(URL)
+            assert registry.asked.count("rdap example.test") == 2
+            watching.now[0] += 2 * MINUTE
+            await looks_until(watching, lambda: registry.asked.count("rdap example.test") == 3)
+            await at_rest(watching)
 
-            registry.rdap["example.test"] = rdap("example.test")
-            with name_server(tmp_path / "again", "127.0.0.1", port, [Zone("test", DELEGATED)]):
-                watching.now[0] += VANISHED_AGAIN
-                await looks_until(watching, lambda: is_there(watching) is True)
+        registry.rdap["example.test"] = rdap("example.test")
+        with name_server(tmp_path / "again", "127.0.0.1", port, [Zone("test", DELEGATED)]):
+            watching.now[0] += VANISHED_AGAIN
+            await looks_until(watching, lambda: is_there(watching) is True)
+            facts = await watching.facts(URL)
+            while facts.hazards:
+                await asyncio.sleep(0.02)
                 facts = await watching.facts(URL)
-                while facts.hazards:
-                    await asyncio.sleep(0.02)
-                    facts = await watching.facts(URL)
-
-    asyncio.run(asyncio.wait_for(run(), 60))
 
 
-def test_a_domain_that_is_registered_only_has_not_vanished(ca: Minted, tmp_path: Path) -> None:
+async def test_a_domain_that_is_registered_only_has_not_vanished(ca: Minted, tmp_path: Path) -> None:
     """
     Many domains have no name servers, by intention: their registry is asked in its time.
     """
-
-    async def run() -> None:
-        port = free_port()
-        async with asked(ca, dns_port=port) as watching:
-            watching.registry.rdap["example.test"] = rdap("example.test")
-            with name_server(tmp_path, "127.0.0.1", port, [Zone("test", SERVER)]):
-                await looks_until(watching, lambda: is_there(watching) is not None)
-                assert is_there(watching) is False
-                watching.now[0] = NOW + 2 * VANISHED_AGAIN
-                await watching.look(URL)
-                assert watching.registry.asked.count("rdap example.test") == 1
-
-    asyncio.run(asyncio.wait_for(run(), 60))
+    port = free_port()
+    async with asyncio.timeout(60), asked(ca, dns_port=port) as watching:
+        watching.registry.rdap["example.test"] = rdap("example.test")
+        with name_server(tmp_path, "127.0.0.1", port, [Zone("test", SERVER)]):
+            await looks_until(watching, lambda: is_there(watching) is not None)
+            assert is_there(watching) is False
+            watching.now[0] = NOW + 2 * VANISHED_AGAIN
+            await watching.look(URL)
+            assert watching.registry.asked.count("rdap example.test") == 1
 
 
-def test_name_servers_that_do_not_answer_change_nothing(ca: Minted, tmp_path: Path) -> None:
+async def test_name_servers_that_do_not_answer_change_nothing(ca: Minted, tmp_path: Path) -> None:
     """
     What is not answered is as it was: no domain vanishes with the network of this host.
     """
-
-    async def run() -> None:
-        port = free_port()
-        async with asked(ca, dns_port=port) as watching:
-            watching.registry.rdap["example.test"] = rdap("example.test")
-            with name_server(tmp_path, "127.0.0.1", port, [Zone("test", DELEGATED)]):
-                await looks_until(watching, lambda: is_there(watching) is True)
-                await at_rest(watching)
-            watching.now[0] = NOW + 2 * VANISHED_AGAIN
-            first = delegation(watching)
-            await looks_until(watching, lambda: delegation(watching) is not first)
-            assert is_there(watching) is True
-            assert watching.registry.asked.count("rdap example.test") == 1
-
-    asyncio.run(asyncio.wait_for(run(), 60))
+    port = free_port()
+    async with asyncio.timeout(60), asked(ca, dns_port=port) as watching:
+        watching.registry.rdap["example.test"] = rdap("example.test")
+        with name_server(tmp_path, "127.0.0.1", port, [Zone("test", DELEGATED)]):
+            await looks_until(watching, lambda: is_there(watching) is True)
+            await at_rest(watching)
+        watching.now[0] = NOW + 2 * VANISHED_AGAIN
+        first = delegation(watching)
+        await looks_until(watching, lambda: delegation(watching) is not first)
+        assert is_there(watching) is True
+        assert watching.registry.asked.count("rdap example.test") == 1

@@ -780,7 +780,7 @@ def file_threads() -> int:
     return sum(one.name == "files" for one in threading.enumerate())
 
 
-def test_a_mount_that_hangs_hinders_no_file_beside_it(tmp_path: Path) -> None:
+async def test_a_mount_that_hangs_hinders_no_file_beside_it(tmp_path: Path) -> None:
     """
     What is on it fails with `timeout`, later at once and without new threads, until it answers.
     """
@@ -792,7 +792,8 @@ def test_a_mount_that_hangs_hinders_no_file_beside_it(tmp_path: Path) -> None:
     (links / "good.pem").write_bytes(leaf().pem)
     (tmp_path / "z.pem").write_bytes(leaf().pem)
 
-    async def run(end: Callable[[], None]) -> None:
+    before = file_threads()
+    with hung_mount(mount) as end:
         async with watching() as watch:
             targets = [
                 of(tmp_path / "**", timeout=1.0),
@@ -823,10 +824,6 @@ def test_a_mount_that_hangs_hinders_no_file_beside_it(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
                 made = await watch.scrape(targets, 60)
             assert told(made.endpoints)["00-away.pem"] == "file_unreadable"
-
-    before = file_threads()
-    with hung_mount(mount) as end:
-        asyncio.run(run(end))
 
 
 async def test_a_slow_file_is_waited_for_and_hinders_no_other(

@@ -2,7 +2,6 @@
 Names with several addresses. Look-ups are a fake: see `probing.Names` for the reason.
 """
 
-import asyncio
 import socket
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from exporter.demo.minter import Minted
 from exporter.engine.scrape import EndpointRow
-from exporter.model.errors import LeftOut, ProbeError
+from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.model.targets import ADDRESS_LIMIT
 from tests.probes.tls.wire.probing import Names, detail, facts, look, scrape, shown, target, told, watching
@@ -66,64 +65,58 @@ def test_addresses_with_different_certificates(tmp_path: Path, ca: Minted, ancho
     assert shown(rows[1], *old.chain)
 
 
-def test_an_address_that_is_no_longer_given_is_dropped_at_once(healthy: Server) -> None:
+async def test_an_address_that_is_no_longer_given_is_dropped_at_once(healthy: Server) -> None:
     """
     Its series end, whether it was seen or not.
     """
     names = Names(many=["127.0.0.1", "127.0.0.3"])
     one = target(f"many.example:{healthy.port}")
 
-    async def run() -> list[list[str]]:
-        labels = []
-        async with watching(names=names) as watch:
-            for addresses in (["127.0.0.1", "127.0.0.3"], ["127.0.0.1"], ["127.0.0.3"]):
-                names.addresses["many"] = addresses
-                labels.append([row.label.split(":")[0] for row in await scrape(watch, one)])
-        return labels
-
-    assert asyncio.run(run()) == [["127.0.0.1", "127.0.0.3"], ["127.0.0.1"], ["127.0.0.3"]]
+    labels = []
+    async with watching(names=names) as watch:
+        for addresses in (["127.0.0.1", "127.0.0.3"], ["127.0.0.1"], ["127.0.0.3"]):
+            names.addresses["many"] = addresses
+            labels.append([row.label.split(":")[0] for row in await scrape(watch, one)])
+    made = labels
+    assert made == [["127.0.0.1", "127.0.0.3"], ["127.0.0.1"], ["127.0.0.3"]]
 
 
 @pytest.mark.parametrize("reason", [Reason.DNS_FAILED, Reason.DNS_NOT_FOUND, Reason.DNS_TIMEOUT])
-def test_endpoints_are_held_while_the_name_can_not_be_resolved(healthy: Server, reason: Reason) -> None:
+async def test_endpoints_are_held_while_the_name_can_not_be_resolved(healthy: Server, reason: Reason) -> None:
     """
     Those known before fail with the look-up's reason and keep their facts; afterwards they are seen again.
     """
     names = Names(many=["127.0.0.1", "127.0.0.3"])
     one = target(f"many.example:{healthy.port}")
 
-    async def run() -> list[dict[str, tuple[str, bool]]]:
-        told_each_time = []
-        async with watching(names=names) as watch:
-            for failure in (None, ProbeError(reason, "as the test wants"), None):
-                names.failure = failure
-                rows = await scrape(watch, one)
-                told_each_time.append(
-                    {row.label.split(":")[0]: (told(row)[0], row.held.facts is not None) for row in rows}
-                )
-        return told_each_time
-
     well = {"127.0.0.1": ("seen", True), "127.0.0.3": ("connection_refused", False)}
     held = {"127.0.0.1": (str(reason), True), "127.0.0.3": (str(reason), False)}
-    assert asyncio.run(run()) == [well, held, well]
+    told_each_time = []
+    async with watching(names=names) as watch:
+        for failure in (None, ProbeError(reason, "as the test wants"), None):
+            names.failure = failure
+            rows = await scrape(watch, one)
+            told_each_time.append(
+                {row.label.split(":")[0]: (told(row)[0], row.held.facts is not None) for row in rows}
+            )
+    made = told_each_time
+    assert made == [well, held, well]
 
 
-def test_a_name_that_was_never_resolved_is_one_endpoint(healthy: Server) -> None:
+async def test_a_name_that_was_never_resolved_is_one_endpoint(healthy: Server) -> None:
     """
     It is called by host and port, and gone when addresses are known.
     """
     names = Names(late=["127.0.0.1"])
     one = target(f"late.example:{healthy.port}")
 
-    async def run() -> list[dict[str, str]]:
-        found = []
-        async with watching(names=names) as watch:
-            for failure in (ProbeError(Reason.DNS_FAILED, "as the test wants"), None):
-                names.failure = failure
-                found.append({row.label: told(row)[0] for row in await scrape(watch, one)})
-        return found
-
-    assert asyncio.run(run()) == [
+    found = []
+    async with watching(names=names) as watch:
+        for failure in (ProbeError(Reason.DNS_FAILED, "as the test wants"), None):
+            names.failure = failure
+            found.append({row.label: told(row)[0] for row in await scrape(watch, one)})
+    made = found
+    assert made == [
         {f"late.example:{healthy.port}": "dns_failed"},
         {f"127.0.0.1:{healthy.port}": "seen"},
     ]
@@ -137,14 +130,15 @@ def everywhere(leaf: Minted) -> Site:
     return Site([leaf.chain])
 
 
-def test_forty_addresses(tmp_path: Path, everywhere: Site) -> None:
+async def test_forty_addresses(tmp_path: Path, everywhere: Site) -> None:
     """
     Sixteen are probed, always the same ones, and the rest is told.
     """
     texts = [f"127.0.0.{number}" for number in range(1, 41)]
     names = Names(many=texts)
 
-    async def run(port: int) -> list[tuple[list[str], int, tuple[LeftOut, ...]]]:
+    with nginx(tmp_path, everywhere, host="0.0.0.0") as server:
+        port = server.port
         found = []
         async with watching(names=names) as watch:
             for order in (texts, texts[::-1]):
@@ -158,10 +152,7 @@ def test_forty_addresses(tmp_path: Path, everywhere: Site) -> None:
                         made.results[0].left_out,
                     )
                 )
-        return found
-
-    with nginx(tmp_path, everywhere, host="0.0.0.0") as server:
-        first, second = asyncio.run(run(server.port))
+        (first, second) = found
     assert first == second
     labels, count, words = first
     assert labels == [f"{text}:{server.port}" for text in texts[:ADDRESS_LIMIT]]
@@ -169,47 +160,43 @@ def test_forty_addresses(tmp_path: Path, everywhere: Site) -> None:
     assert str(words[0]) == f"127.0.0.17: more than {ADDRESS_LIMIT} addresses"
 
 
-def test_addresses_that_rotate_make_a_bounded_number_of_endpoints(tmp_path: Path, everywhere: Site) -> None:
+async def test_addresses_that_rotate_make_a_bounded_number_of_endpoints(
+    tmp_path: Path, everywhere: Site
+) -> None:
     """
     A hundred sweeps of a name with eight new addresses each time.
     """
     names = Names(cdn=[])
 
-    async def run(port: int) -> tuple[set[str], list[str]]:
+    with nginx(tmp_path, everywhere, host="0.0.0.0") as server:
         ever: set[str] = set()
         async with watching(names=names) as watch:
             for sweep in range(100):
                 names.addresses["cdn"] = [f"127.1.{sweep}.{number}" for number in range(1, 9)]
-                rows = await scrape(watch, target(f"cdn.example:{port}"))
+                rows = await scrape(watch, target(f"cdn.example:{server.port}"))
                 assert len(rows) == 8
                 assert {told(row)[0] for row in rows} == {"seen"}
                 ever |= {row.label for row in rows}
-        return ever, [row.label for row in rows]
-
-    with nginx(tmp_path, everywhere, host="0.0.0.0") as server:
-        ever, last = asyncio.run(run(server.port))
     assert len(ever) <= 2 * ADDRESS_LIMIT
-    assert last == [f"cdn.example:{server.port}#{number}" for number in range(1, 9)]
+    assert [row.label for row in rows] == [f"cdn.example:{server.port}#{number}" for number in range(1, 9)]
 
 
-def test_addresses_first_is_one_endpoint_with_a_name(healthy: Server) -> None:
+async def test_addresses_first_is_one_endpoint_with_a_name(healthy: Server) -> None:
     """
     Whichever address comes first is looked at, and the endpoint is called by host and port.
     """
     names = Names(two=["127.0.0.1", "127.0.0.3"])
     one = target(f"two.example:{healthy.port}", addresses="first")
 
-    async def run() -> list[list[tuple[str, str, bool]]]:
-        found = []
-        async with watching(names=names) as watch:
-            for order in (["127.0.0.1", "127.0.0.3"], ["127.0.0.3", "127.0.0.1"]):
-                names.addresses["two"] = order
-                rows = await scrape(watch, one)
-                found.append([(row.label, told(row)[0], row.held.facts is not None) for row in rows])
-        return found
-
     label = f"two.example:{healthy.port}"
-    assert asyncio.run(run()) == [[(label, "seen", True)], [(label, "connection_refused", True)]]
+    found = []
+    async with watching(names=names) as watch:
+        for order in (["127.0.0.1", "127.0.0.3"], ["127.0.0.3", "127.0.0.1"]):
+            names.addresses["two"] = order
+            rows = await scrape(watch, one)
+            found.append([(row.label, told(row)[0], row.held.facts is not None) for row in rows])
+    made = found
+    assert made == [[(label, "seen", True)], [(label, "connection_refused", True)]]
 
 
 def test_the_address_of_ipv6(tmp_path: Path, ca: Minted, anchors: str) -> None:

@@ -2,7 +2,6 @@
 The demo's endpoints, seen by the exporter itself.
 """
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,17 +25,14 @@ def urgency(row: EndpointRow) -> str:
     return "warning" if deadlines.warning <= NOW else "fine"
 
 
-def test_every_state_of_the_demo(tmp_path: Path) -> None:
+async def test_every_state_of_the_demo(tmp_path: Path) -> None:
     """
     One sweep tells them all apart.
     """
-
-    async def run() -> list[EndpointRow]:
-        running = await endpoints.start(NOW, str(tmp_path))
-        try:
-            async with watching() as watch:
-                return await scrape(watch, *(replace(one, timeout=0.5) for one in running.targets))
-        finally:
-            await running.close()
-
-    assert {row.target.name: (urgency(row), *told(row)) for row in asyncio.run(run())} == STATES
+    running = await endpoints.start(NOW, str(tmp_path))
+    try:
+        async with watching() as watch:
+            made = await scrape(watch, *(replace(one, timeout=0.5) for one in running.targets))
+    finally:
+        await running.close()
+    assert {row.target.name: (urgency(row), *told(row)) for row in made} == STATES

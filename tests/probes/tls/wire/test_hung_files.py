@@ -3,7 +3,6 @@ Trust anchors and client certificates on a mount that hangs: what it costs, and 
 """
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from tests.support.rows import detail
 from tests.support.servers import Server
 
 
-def test_it_costs_only_the_targets_that_use_it(
+async def test_it_costs_only_the_targets_that_use_it(
     tmp_path: Path, healthy: Server, anchors: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
@@ -35,7 +34,7 @@ def test_it_costs_only_the_targets_that_use_it(
         Target(document, "document with own", ca_file=anchors, client_certificate_file=there),
     ]
 
-    async def run(end: Callable[[], None]) -> None:
+    with hung_mount(mount) as end:
         async with watching(NOW) as watch:
             for _ in range(3):
                 rows = await asyncio.wait_for(scrape(watch, *targets, timeout=20), 60)
@@ -57,8 +56,5 @@ def test_it_costs_only_the_targets_that_use_it(
                 await asyncio.sleep(0.01)
             rows = await scrape(watch, *targets, timeout=20)
             assert "can't be read" in detail(rows[2])
-
-    with hung_mount(mount) as end:
-        asyncio.run(run(end))
     # Once for verdicts and once for look-ups, whatever the number of sweeps; then again with the new cause.
     assert sum("no trust anchors" in one.getMessage() for one in caplog.records) <= 4

@@ -2,7 +2,6 @@
 Certificates of every age and shape, each as a real server presents it.
 """
 
-import asyncio
 import socket
 import threading
 from collections.abc import Callable
@@ -432,7 +431,7 @@ def test_a_lone_unreadable_leaf_is_a_failure(tmp_path: Path, ca: Minted) -> None
     assert row.held.facts is None
 
 
-def test_a_leaf_that_can_not_be_read_any_more_stays(ca: Minted, anchors: str) -> None:
+async def test_a_leaf_that_can_not_be_read_any_more_stays(ca: Minted, anchors: str) -> None:
     """
     What was seen of it before keeps its alerts until another can be read.
     """
@@ -443,15 +442,11 @@ def test_a_leaf_that_can_not_be_read_any_more_stays(ca: Minted, anchors: str) ->
         with contexts.pop(0).wrap_socket(connection, server_side=True) as conversation:
             conversation.recv(1)
 
-    async def run(port: int) -> EndpointRow:
+    with serving(answer) as port:
         one = target(port, ca_file=anchors)
         async with watching() as watch:
             await scrape(watch, one)
             (row,) = await scrape(watch, one)
-        return row
-
-    with serving(answer) as port:
-        row = asyncio.run(run(port))
     assert told(row)[0] == "bad_certificate"
     assert items(row) == ["chain-1", "leaf"]
     assert leaf_of(row).der == good.der

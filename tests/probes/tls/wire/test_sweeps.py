@@ -22,7 +22,6 @@ from exporter.engine.descriptors import probe_slots
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow, Scrape
 from exporter.engine.sightings import CERTAIN
-from exporter.model.targets import Target
 from exporter.net.turns import Turns
 from exporter.probes.dependencies import Dependencies
 from exporter.probes.tls import openssl
@@ -141,7 +140,7 @@ def problems(made: Scrape) -> set[str]:
     return {str(row.found.onset.problem) for row in made.problems}
 
 
-def test_one_of_several_that_was_left_behind_is_found_in_the_scrape_after_the_renewal(
+async def test_one_of_several_that_was_left_behind_is_found_in_the_scrape_after_the_renewal(
     ca: Minted, anchors: str
 ) -> None:
     """
@@ -150,7 +149,7 @@ def test_one_of_several_that_was_left_behind_is_found_in_the_scrape_after_the_re
     """
     old, new = old_and_new(ca)
 
-    async def run(backends: Backends) -> tuple[list[set[str]], int]:
+    with taking_turns(old) as backends:
         one = target(backends.port, ca_file=anchors)
         async with watching() as watch:
             made = [await watch.scrape([one], 10.0) for _ in range(40)]
@@ -158,22 +157,19 @@ def test_one_of_several_that_was_left_behind_is_found_in_the_scrape_after_the_re
             made.append(await watch.scrape([one], 10.0))
             asked = backends.connections
             made += [await watch.scrape([one], 10.0) for _ in range(4)]
-            return [problems(one) for one in made], asked
-
-    with taking_turns(old) as backends:
-        found, asked = asyncio.run(run(backends))
+    found = [problems(one) for one in made]
     assert asked == 4
     assert all("soon" in one for one in found)
     assert "not_deployed" in found[-1]
 
 
-def test_a_renewal_of_all_is_over_in_the_next_scrape(ca: Minted, anchors: str) -> None:
+async def test_a_renewal_of_all_is_over_in_the_next_scrape(ca: Minted, anchors: str) -> None:
     """
     One of them could have been left behind, so they are asked as often as makes it certain; and only once.
     """
     old, new = old_and_new(ca)
 
-    async def run(backends: Backends) -> tuple[list[set[str]], list[int]]:
+    with taking_turns(old) as backends:
         one = target(backends.port, ca_file=anchors)
         async with watching() as watch:
             made = [await watch.scrape([one], 10.0) for _ in range(40)]
@@ -181,15 +177,13 @@ def test_a_renewal_of_all_is_over_in_the_next_scrape(ca: Minted, anchors: str) -
             made.append(await watch.scrape([one], 10.0))
             asked = [backends.connections]
             made.append(await watch.scrape([one], 10.0))
-            return [problems(one) for one in made], [*asked, backends.connections]
-
-    with taking_turns(old) as backends:
-        found, asked = asyncio.run(run(backends))
+            asked.append(backends.connections)
+    found = [problems(one) for one in made]
     assert found[-3:] == [{"soon", "renewal_overdue"}, set(), set()]
     assert asked == [1 + CERTAIN, 2 + CERTAIN]
 
 
-def test_a_rollback_is_over_in_the_next_scrape(ca: Minted, anchors: str) -> None:
+async def test_a_rollback_is_over_in_the_next_scrape(ca: Minted, anchors: str) -> None:
     """
     A wrong certificate was there for some minutes: all are asked until it is certain that none has it.
     """
@@ -199,7 +193,7 @@ def test_a_rollback_is_over_in_the_next_scrape(ca: Minted, anchors: str) -> None
         ca,
     )
 
-    async def run(backends: Backends) -> list[set[str]]:
+    with taking_turns(good) as backends:
         clock, found = Clock(), []
         network = Dependencies(asyncio.get_running_loop())
         watch = Monitor(network, 8, clock)
@@ -209,15 +203,11 @@ def test_a_rollback_is_over_in_the_next_scrape(ca: Minted, anchors: str) -> None
             clock.now += pause
             found.append(problems(await watch.scrape([one], 10.0)))
         network.close()
-        return found
-
-    with taking_turns(good) as backends:
-        found = asyncio.run(run(backends))
     assert [bool(one) for one in found] == [*[False] * 40, True, True, False]
 
 
 @pytest.mark.parametrize(("number", "told"), [(2, False), (1000, True)])
-def test_another_identity_is_told_when_more_probes_at_once_do_not_find_the_earlier_one(
+async def test_another_identity_is_told_when_more_probes_at_once_do_not_find_the_earlier_one(
     ca: Minted, anchors: str, number: int, *, told: bool
 ) -> None:
     """
@@ -229,7 +219,7 @@ def test_another_identity_is_told_when_more_probes_at_once_do_not_find_the_earli
     other = ca.issuer.issue("Other Authority", ca=True)
     theirs = (other.issue(NAME, [NAME], not_before=NOW, not_after=NOW + 90 * DAY), other)
 
-    async def run(backends: Backends) -> tuple[list[set[str]], int]:
+    with taking_turns(good) as backends:
         one = target(backends.port, ca_file=anchors)
         async with watching() as watch:
             made = [await watch.scrape([one], 10.0) for _ in range(40)]
@@ -237,10 +227,7 @@ def test_another_identity_is_told_when_more_probes_at_once_do_not_find_the_earli
             made.append(await watch.scrape([one], 10.0))
             asked = backends.connections
             made += [await watch.scrape([one], 10.0) for _ in range(4)]
-            return [problems(one) for one in made], asked
-
-    with taking_turns(good) as backends:
-        found, asked = asyncio.run(run(backends))
+    found = [problems(one) for one in made]
     assert asked == (2 if not told else 1 + CERTAIN)
     assert found == [*[set()] * 40, *[{"identity_changed"} if told else set()] * 5]
 
@@ -290,13 +277,13 @@ def test_a_mistake_that_one_probe_saw_is_over_after_some_scrapes(ca: Minted, anc
     assert probes == 10 + 3 * CERTAIN
 
 
-def test_one_of_several_is_said_once_one_of_them_came_back(ca: Minted, anchors: str) -> None:
+async def test_one_of_several_is_said_once_one_of_them_came_back(ca: Minted, anchors: str) -> None:
     """
     At the first change nobody knows whether there are two, or one that was changed.
     """
     old, new = old_and_new(ca)
 
-    async def run(backends: Backends) -> list[set[bool]]:
+    with taking_turns(new) as backends:
         one = target(backends.port, ca_file=anchors)
         said = []
         async with watching() as watch:
@@ -306,18 +293,14 @@ def test_one_of_several_is_said_once_one_of_them_came_back(ca: Minted, anchors: 
                     made = await watch.scrape([one], 10.0)
                 causes = [words(row, reach(made.problems)).cause for row in made.problems]
                 said.append({SEVERAL in cause for cause in causes})
-        return said
-
-    with taking_turns(new) as backends:
-        assert asyncio.run(run(backends)) == [set(), {False}, {True}]
+        assert said == [set(), {False}, {True}]
 
 
-def test_scrapes_at_the_same_time_share_a_sweep(leaf: Minted) -> None:
+async def test_scrapes_at_the_same_time_share_a_sweep(leaf: Minted) -> None:
     """
     Two scrapes that overlap make one connection and both have its result; the next one makes its own.
     """
-
-    async def run(gate: Gate) -> list[tuple[list[str], bool]]:
+    with gated(leaf.chain) as gate:
         one = target(gate.port)
         async with watching() as watch:
             first = asyncio.create_task(watch.scrape([one], 10.0))
@@ -329,22 +312,18 @@ def test_scrapes_at_the_same_time_share_a_sweep(leaf: Minted) -> None:
             made = [await first, await second]
             assert gate.connections == 1
             made.append(await watch.scrape([one], 10.0))
-            return [(reasons(scraped), scraped.complete) for scraped in made]
-
-    with gated(leaf.chain) as gate:
-        assert asyncio.run(run(gate)) == [(["seen"], True)] * 3
+        assert [(reasons(scraped), scraped.complete) for scraped in made] == [(["seen"], True)] * 3
         assert gate.connections == 2
 
 
-def test_a_scrape_with_less_time_gets_what_is_known(leaf: Minted, healthy: Server) -> None:
+async def test_a_scrape_with_less_time_gets_what_is_known(leaf: Minted, healthy: Server) -> None:
     """
     It says `timeout` for the rest, with the step that is under way, and the longer one goes on to the end.
     """
-
-    async def run(gate: Gate) -> tuple[Scrape, Scrape, int]:
+    with gated(leaf.chain) as gate:
         targets = [target(healthy), target(gate.port)]
         async with watching() as watch:
-            long = asyncio.create_task(watch.scrape(targets, 10.0))
+            longer = asyncio.create_task(watch.scrape(targets, 10.0))
             await until(gate, 1)
             short = await watch.scrape(targets, 0.3)
             # Rows show what is held at the moment: look before the longer scrape changes it.
@@ -352,10 +331,7 @@ def test_a_scrape_with_less_time_gets_what_is_known(leaf: Minted, healthy: Serve
             steps = [str(one.observation) for result in short.results for one in result.looks]
             assert any("this step: handshake" in step for step in steps)
             gate.open.set()
-            return short, await long, gate.connections
-
-    with gated(leaf.chain) as gate:
-        short, long, connections = asyncio.run(run(gate))
+            long, connections = await longer, gate.connections
     assert not short.complete
     assert short.duration < 5
     assert long.complete
@@ -425,12 +401,11 @@ def test_each_target_has_its_turn_among_silent_ones(tmp_path: Path, healthy: Ser
     assert all(row.held.turn > 0 for row in made[-1].values())
 
 
-def test_what_was_seen_has_the_time_of_its_look(healthy: Server, leaf: Minted, anchors: str) -> None:
+async def test_what_was_seen_has_the_time_of_its_look(healthy: Server, leaf: Minted, anchors: str) -> None:
     """
     Not that of the scrape, which waits for another one.
     """
-
-    async def run(gate: Gate) -> tuple[Scrape, Scrape]:
+    with gated(leaf.chain) as gate:
         network, clock = Dependencies(asyncio.get_running_loop()), Clock()
         watch = Monitor(network, 8, clock)
         targets = [target(healthy, name="quick", ca_file=anchors), target(gate.port, name="slow")]
@@ -443,10 +418,6 @@ def test_what_was_seen_has_the_time_of_its_look(healthy: Server, leaf: Minted, a
         gate.open.set()
         long = await made
         network.close()
-        return short, long
-
-    with gated(leaf.chain) as gate:
-        short, long = asyncio.run(run(gate))
     for one in (short, long):
         (quick,) = (row for row in one.endpoints if row.target.name == "quick")
         assert quick.held.seen_at == quick.held.past.trusted_at == NOW
@@ -457,7 +428,7 @@ def test_what_was_seen_has_the_time_of_its_look(healthy: Server, leaf: Minted, a
     assert reasons(short) == ["seen", "timeout"]
 
 
-def test_a_scrape_of_long_patience_is_no_answer_to_the_others(
+async def test_a_scrape_of_long_patience_is_no_answer_to_the_others(
     tmp_path: Path, leaf: Minted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -465,13 +436,13 @@ def test_a_scrape_of_long_patience_is_no_answer_to_the_others(
     """
     monkeypatch.setattr("exporter.engine.sweep.FRESH", -1.0)
 
-    async def run(gate: Gate) -> tuple[Scrape, list[Scrape]]:
+    with gated(leaf.chain) as gate:
         clock = Clock()
         network = Dependencies(asyncio.get_running_loop())
         watch = Monitor(network, 8, clock)
         with s_server(tmp_path, leaf.chain) as server:
             targets = [target(server, name="goes down"), target(gate.port, name="silent", timeout=600.0)]
-            patient = asyncio.create_task(watch.scrape(targets, 100.0))
+            waiting = asyncio.create_task(watch.scrape(targets, 100.0))
             while watch.done < 1:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.001)
         later = []
@@ -479,12 +450,8 @@ def test_a_scrape_of_long_patience_is_no_answer_to_the_others(
             clock.now += 60
             later.append(await watch.scrape(targets, 0.5))
         gate.open.set()
-        await patient
+        patient = await waiting
         network.close()
-        return await patient, later
-
-    with gated(leaf.chain) as gate:
-        patient, later = asyncio.run(run(gate))
     assert gate.connections == 1
     assert reasons(patient) == ["connection_refused", "seen"]
     for made in later:
@@ -492,12 +459,11 @@ def test_a_scrape_of_long_patience_is_no_answer_to_the_others(
         assert [row.held.seen_at for row in made.endpoints] == [NOW, None]
 
 
-def test_a_longer_scrape_has_its_time_after_a_shorter_one(leaf: Minted) -> None:
+async def test_a_longer_scrape_has_its_time_after_a_shorter_one(leaf: Minted) -> None:
     """
     The look goes on for it when the first scrape's time is over.
     """
-
-    async def run(gate: Gate) -> tuple[list[str], list[str]]:
+    with gated(leaf.chain) as gate:
         one = target(gate.port)
         async with watching() as watch:
             short = asyncio.create_task(watch.scrape([one], 0.3))
@@ -505,10 +471,8 @@ def test_a_longer_scrape_has_its_time_after_a_shorter_one(leaf: Minted) -> None:
             long = asyncio.create_task(watch.scrape([one], 10.0))
             first = reasons(await short)
             gate.open.set()
-            return first, reasons(await long)
-
-    with gated(leaf.chain) as gate:
-        assert asyncio.run(run(gate)) == (["timeout"], ["seen"])
+            made = first, reasons(await long)
+        assert made == (["timeout"], ["seen"])
         assert gate.connections == 1
 
 
@@ -578,13 +542,29 @@ def other_threads() -> int:
     return sum(thread.name not in {"resolver", "named files"} for thread in threading.enumerate())
 
 
-def test_sweeps_leave_nothing_behind(tmp_path: Path, leaf: Minted, ca: Minted, healthy: Server) -> None:
+async def test_sweeps_leave_nothing_behind(tmp_path: Path, leaf: Minted, ca: Minted, healthy: Server) -> None:
     """
     Twenty sweeps with every kind of end: no task, thread, descriptor or note more than after the first.
     """
     (tmp_path / "plain").mkdir()
 
-    async def run(targets: list[Target]) -> None:
+    with (
+        s_server(tmp_path, leaf.chain, client_ca=ca) as demanding,
+        nginx(tmp_path, Site([leaf.chain], client_ca=ca)) as asking,
+        misbehaving.refusing() as refused,
+        misbehaving.unanswering() as unanswered,
+        socket.create_server(("127.0.0.1", 0), backlog=1024) as silent,
+    ):
+        targets = [
+            target(healthy),
+            target(asking, scheme="https"),
+            target(demanding),
+            target(refused),
+            target(unanswered, timeout=0.1),
+            target(silent.getsockname()[1], timeout=0.1),
+            target("127.0.0.1:1", keys="both"),
+            target(f"localhost:{healthy.port}"),
+        ]
         async with watching() as watch:
             counts = []
             for number in range(21):
@@ -596,62 +576,31 @@ def test_sweeps_leave_nothing_behind(tmp_path: Path, leaf: Minted, ca: Minted, h
             assert counts[1:] == [counts[0]] * 20
             assert not watch._dependencies.readiness._waiting
 
-    with (
-        s_server(tmp_path, leaf.chain, client_ca=ca) as demanding,
-        nginx(tmp_path, Site([leaf.chain], client_ca=ca)) as asking,
-        misbehaving.refusing() as refused,
-        misbehaving.unanswering() as unanswered,
-        socket.create_server(("127.0.0.1", 0), backlog=1024) as silent,
-    ):
-        asyncio.run(
-            run(
-                [
-                    target(healthy),
-                    target(asking, scheme="https"),
-                    target(demanding),
-                    target(refused),
-                    target(unanswered, timeout=0.1),
-                    target(silent.getsockname()[1], timeout=0.1),
-                    target("127.0.0.1:1", keys="both"),
-                    target(f"localhost:{healthy.port}"),
-                ]
-            )
-        )
 
-
-def test_a_certificate_that_did_not_change_is_the_same_object(healthy: Server) -> None:
+async def test_a_certificate_that_did_not_change_is_the_same_object(healthy: Server) -> None:
     """
     A second look parses nothing anew and judges nothing anew.
     """
-
-    async def run(watch: Monitor) -> bool:
+    async with watching() as watch:
         (first,) = await scrape(watch, target(healthy))
         facts, verdict = first.held.facts, first.verdict
         (second,) = await scrape(watch, target(healthy))
-        return second.held.facts is facts and second.verdict is verdict
-
-    async def within() -> bool:
-        async with watching() as watch:
-            return await run(watch)
-
-    assert asyncio.run(within())
+    assert second.held.facts is facts
+    assert second.verdict is verdict
 
 
-def test_facts_are_held_when_the_server_goes_down(tmp_path: Path, leaf: Minted, anchors: str) -> None:
+async def test_facts_are_held_when_the_server_goes_down(tmp_path: Path, leaf: Minted, anchors: str) -> None:
     """
     The look fails, the facts and their verdict stay.
     """
-
-    async def run() -> tuple[tuple[str, ...], tuple[str, ...], bool]:
-        async with watching() as watch:
-            with s_server(tmp_path, leaf.chain) as server:
-                one = target(server, ca_file=anchors)
-                (up,) = await scrape(watch, one)
-                before, held = told(up), up.held.facts
-            (down,) = await scrape(watch, one)
-            return before, told(down), down.held.facts is held
-
-    assert asyncio.run(run()) == (("seen",), ("connection_refused",), True)
+    async with watching() as watch:
+        with s_server(tmp_path, leaf.chain) as server:
+            one = target(server, ca_file=anchors)
+            (up,) = await scrape(watch, one)
+            before, held = told(up), up.held.facts
+        (down,) = await scrape(watch, one)
+        made = before, told(down), down.held.facts is held
+    assert made == (("seen",), ("connection_refused",), True)
 
 
 def test_one_look_for_each_target_of_the_same_place(leaf: Minted) -> None:
