@@ -340,12 +340,17 @@ def test_what_fails_or_is_cut_off_is_freed_at_once(fake: Fake) -> None:
     }
 
 
-def test_the_more_is_open_the_sooner_a_sweep_ends(fake: Fake) -> None:
+async def test_the_more_is_open_the_sooner_a_sweep_ends(fake: Fake) -> None:
     """
     What is cut off must be written anew: nine of ten silent ones leave less time than one of ten.
     """
 
-    async def run(silent: int) -> float:
+    async def some_hang(target: Target, endpoint: Endpoint) -> Facts:
+        return await hang(target, endpoint) if target.name.startswith("silent") else FACTS
+
+    fake.behaviour = some_hang
+
+    async def left(silent: int) -> float:
         loop = asyncio.get_running_loop()
         network, memory = Dependencies(loop), Memory()
         names = [*(f"silent{number}" for number in range(silent)), *map(str, range(10 - silent))]
@@ -360,12 +365,8 @@ def test_the_more_is_open_the_sooner_a_sweep_ends(fake: Fake) -> None:
         finally:
             network.close()
 
-    async def some_hang(target: Target, endpoint: Endpoint) -> Facts:
-        return await hang(target, endpoint) if target.name.startswith("silent") else FACTS
-
-    fake.behaviour = some_hang
-    assert asyncio.run(run(1)) <= 0.15
-    assert 0.5 < asyncio.run(run(9)) <= 1.35
+    assert await left(1) <= 0.15
+    assert 0.5 < await left(9) <= 1.35
 
 
 async def test_a_sweep_heeds_what_other_answers_took_since_it_began(fake: Fake) -> None:

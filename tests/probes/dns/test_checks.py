@@ -450,31 +450,26 @@ def test_an_issuer_that_is_not_known_is_not_judged(
         good(server, tmp_path, zone(['@ CAA 0 issue "digicert.com"'], alive=DEAD_SHOP), "shop")
 
 
-def test_name_servers_that_do_not_answer_change_nothing(server: Server) -> None:
+async def test_name_servers_that_do_not_answer_change_nothing(server: Server) -> None:
     """
     The look itself is not delayed, sees what it sees, and nothing is claimed of the names.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind((ONE, 0))
         one = target(server, silent.getsockname()[1])
-
-        async def run() -> LookupFailedError | None:
-            network = Dependencies(asyncio.get_running_loop())
-            asking = Resolution(network.loop, one_try=0.1)
-            network.resolution = asking
-            watch = Monitor(network, 8, time.time)
-            known = network.lookups
-            try:
-                async with asyncio.timeout(10):
-                    while not any(known.failure(key) for key in known._entries):
-                        assert told(held(await watch.probe(one, 10.0))) == []
-                        await asyncio.sleep(0.02)
-                return next(known.failure(key) for key in known._entries)
-            finally:
-                network.close()
-
-        failed = asyncio.run(run())
-
+        network = Dependencies(asyncio.get_running_loop())
+        asking = Resolution(network.loop, one_try=0.1)
+        network.resolution = asking
+        watch = Monitor(network, 8, time.time)
+        known = network.lookups
+        try:
+            async with asyncio.timeout(10):
+                while not any(known.failure(key) for key in known._entries):
+                    assert told(held(await watch.probe(one, 10.0))) == []
+                    await asyncio.sleep(0.02)
+            failed = next(known.failure(key) for key in known._entries)
+        finally:
+            network.close()
     assert failed is not None
     assert failed.reason is Reason.DNS_TIMEOUT
 

@@ -20,7 +20,7 @@ import pytest
 from exporter.demo.minter import Minted
 from exporter.engine.descriptors import probe_slots
 from exporter.engine.monitor import Monitor
-from exporter.engine.scrape import EndpointRow, Scrape
+from exporter.engine.scrape import Scrape
 from exporter.engine.sightings import CERTAIN
 from exporter.net.turns import Turns
 from exporter.probes.dependencies import Dependencies
@@ -339,21 +339,17 @@ async def test_a_scrape_with_less_time_gets_what_is_known(leaf: Minted, healthy:
     assert connections == 1
 
 
-def test_the_deadline_holds_with_silent_servers(healthy: Server) -> None:
+async def test_the_deadline_holds_with_silent_servers(healthy: Server) -> None:
     """
     Two hundred servers that accept and say nothing: the answer is there in time, with the healthy one.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as silent:
         targets = [target(silent.getsockname()[1], name=f"silent-{number}") for number in range(200)]
-
-        async def run() -> tuple[Scrape, float]:
-            async with watching() as watch:
-                loop = asyncio.get_running_loop()
-                began = loop.time()
-                made = await watch.scrape([*targets, target(healthy)], 0.5)
-                return made, loop.time() - began
-
-        made, took = asyncio.run(run())
+        async with watching() as watch:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            made = await watch.scrape([*targets, target(healthy)], 0.5)
+            took = loop.time() - began
     assert reasons(made) == ["seen"] + ["timeout"] * 200
     assert not made.complete
     # The rest is room for a busy machine; silent targets alone would take five seconds.
@@ -364,7 +360,9 @@ PLACES = 32
 """Looks at a time where more targets are silent than that."""
 
 
-def test_each_target_has_its_turn_among_silent_ones(tmp_path: Path, healthy: Server, ca: Minted) -> None:
+async def test_each_target_has_its_turn_among_silent_ones(
+    tmp_path: Path, healthy: Server, ca: Minted
+) -> None:
     """
     Healthy targets among more silent ones than there are looks at a time are seen within the number of
     scrapes that the manual states, and from then on in every one. So is a certificate that expired.
@@ -380,18 +378,13 @@ def test_each_target_has_its_turn_among_silent_ones(tmp_path: Path, healthy: Ser
         targets += [target(bad, name="healthy-but-expired")]
         turns = Turns[str](PLACES)
         scrapes = -(-len(targets) // turns.most)
-
-        async def run() -> list[dict[str, EndpointRow]]:
-            network = Dependencies(asyncio.get_running_loop(), lambda: NOW)
-            watch = Monitor(network, PLACES, lambda: NOW)
-            made = []
-            for _ in range(scrapes + 3):
-                scraped = await watch.scrape(targets, 1.0)
-                made.append({row.target.name: row for row in scraped.endpoints})
-            network.close()
-            return made
-
-        made = asyncio.run(run())
+        network = Dependencies(asyncio.get_running_loop(), lambda: NOW)
+        watch = Monitor(network, PLACES, lambda: NOW)
+        made = []
+        for _ in range(scrapes + 3):
+            scraped = await watch.scrape(targets, 1.0)
+            made.append({row.target.name: row for row in scraped.endpoints})
+        network.close()
     for rows in made[scrapes:]:
         assert [name for name, row in rows.items() if told(row)[0] == "seen"] == [
             one.name for one in targets if one.name.startswith("healthy")
@@ -476,7 +469,7 @@ async def test_a_longer_scrape_has_its_time_after_a_shorter_one(leaf: Minted) ->
         assert gate.connections == 1
 
 
-def test_one_address_that_is_silent_takes_no_time_of_another(leaf: Minted, tmp_path: Path) -> None:
+async def test_one_address_that_is_silent_takes_no_time_of_another(leaf: Minted, tmp_path: Path) -> None:
     """
     Of names with several addresses, each address waits for a turn of its own.
     """
@@ -485,16 +478,11 @@ def test_one_address_that_is_silent_takes_no_time_of_another(leaf: Minted, tmp_p
         silent.bind(("127.0.0.2", server.port))
         silent.listen(2048)
         targets = [target(f"two-{number}.example:{server.port}", timeout=60.0) for number in range(10)]
-
-        async def run() -> list[list[str]]:
-            network = Dependencies(asyncio.get_running_loop())
-            object.__setattr__(network, "resolver", names)
-            watch = Monitor(network, 8, lambda: NOW)
-            made = [reasons(await watch.scrape(targets, 1.0)) for _ in range(4)]
-            network.close()
-            return made
-
-        made = asyncio.run(run())
+        network = Dependencies(asyncio.get_running_loop())
+        object.__setattr__(network, "resolver", names)
+        watch = Monitor(network, 8, lambda: NOW)
+        made = [reasons(await watch.scrape(targets, 1.0)) for _ in range(4)]
+        network.close()
     assert made[-1] == ["seen"] * 10 + ["timeout"] * 10
 
 
