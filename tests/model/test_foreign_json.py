@@ -19,6 +19,9 @@ from exporter.model.foreign_json import DIGITS_LIMIT, LISTS_LIMIT, VALUES_LIMIT,
 PADDING = b'"padding":[' + b"0," * WINDOW + b"0]"
 """What makes a document a large one."""
 
+LITTLE = 24
+"""Characters that are read at a time, where values of a test shall be longer than that."""
+
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False) | st.text(),
@@ -29,12 +32,15 @@ VALUES = st.recursive(
 @given(VALUES, st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]))
 def test_small_and_large_documents_are_read_alike(value: Any, encoding: str) -> None:
     """
-    In each encoding that JSON may have.
+    In each encoding that JSON may have. What is read at a time is little here: so its borders are everywhere
+    in the value, and not in what makes a document a large one.
     """
     text = json.dumps(value)
     assert loads(text.encode(encoding)) == value
-    large = f'{{{PADDING.decode()}, "value":{text}}}'.encode(encoding)
-    assert loads(large)["value"] == value
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(foreign_json, "WINDOW", LITTLE)
+        large = f'{{"padding":[{"0," * LITTLE}0], "value":{text}}}'.encode(encoding)
+        assert loads(large)["value"] == value
 
 
 @pytest.mark.parametrize("begin", [b'{"a":', b"{" + PADDING + b',"a":'])
