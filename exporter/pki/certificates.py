@@ -15,7 +15,6 @@ import re
 import warnings
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
-from threading import Lock
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
@@ -106,7 +105,10 @@ _REJECTED_USES = 0xA0
 _issuers: Cache[tuple[str, str, bool]] = Cache("parsed")
 
 
-_one_at_a_time = Lock()
+# Countries of three letters and serial numbers that are not positive make `cryptography` warn. They are the
+# issuer's matter, not that of whoever runs this. Once for all: to change the filters, which are the whole
+# process's, and to restore them took a fifteenth of the time of each certificate.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"exporter\.pki\.(certificates|mended)\Z")
 
 
 _remembered: WeakValueDictionary[bytes, Certificate] = WeakValueDictionary()
@@ -153,81 +155,6 @@ def parse_der(der: bytes) -> Certificate:
     A part that can't be read is unknown, as documented at `Certificate`. An extension that can't be read
     counts as absent, but an extended key usage as one that allows nothing; of two extensions of a kind the
     first counts, and a name that can't be read at all is empty.
-    """
-    # Countries of three letters and serial numbers that are not positive make `cryptography` warn.
-    # They are the issuer's matter, not that of whoever runs this. Filters are the whole process's:
-    # two threads that set them at a time would leave them as they were inside.
-    with _one_at_a_time, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return _facts(der)
-
-
-def load(der: bytes) -> x509.Certificate:
-    """
-    Return the certificate of `cryptography`, its names readable. Raises CertificateError.
-
-    Its dates and the encoding of its names may differ from the bytes, so signatures over it and hashes of its
-    names are computed from the bytes: see `fields`.
-    """
-    with _one_at_a_time, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        loaded, readable, _ = _loaded(der)
-        try:
-            if max(map(len, encoded_names(readable))) <= NAME_LIMIT:
-                _ = loaded.subject, loaded.issuer
-                return loaded
-        except UNREADABLE:
-            pass
-        try:
-            return x509.load_der_x509_certificate(_mended(readable, _ALL))
-        except UNREADABLE as error:
-            raise CertificateError(f"the certificate cannot be read: {error}") from None
-
-
-def _parse_block(block: bytes, label: bytes | None) -> Certificate | CertificateError:
-    """
-    Return the certificate in the text after a BEGIN line, or the error. The label is `TRUSTED` for a TRUSTED
-    CERTIFICATE.
-    """
-    end = _PEM_END.search(block)
-    if end is None:
-        return CertificateError("the PEM block has no END line: the file is cut off or damaged")
-    # Lines with a colon are headers of the older format (RFC 1421 section 4.4).
-    lines = (line for line in block[: end.start()].splitlines() if b":" not in line)
-    try:
-        der = base64.b64decode(b"".join(b"".join(lines).split()), validate=True)
-        return certificate(der) if label != b"TRUSTED " else _trusted(der)
-    except binascii.Error as error:
-        return CertificateError(f"the PEM block is not base64: {error}")
-    except CertificateError as error:
-        return error
-
-
-def _trusted(der: bytes) -> Certificate:
-    """
-    Return the certificate of a TRUSTED CERTIFICATE block. Raises CertificateError.
-
-    After it come the purposes for which its owner trusts or rejects it (X509_CERT_AUX, openssl-x509(1)
-    `-addtrust`, `-addreject`), which count here as for clients with OpenSSL. Its alias does not matter.
-    """
-    try:
-        _, _, end = bounds(der, 0)
-        parts = elements(der[end:]) if der[end:] else []
-        uses = [(part[0], elements(part)) for part in parts if part[0] in {SEQUENCE, _REJECTED_USES}]
-    except ValueError as error:
-        raise CertificateError(f"what stands behind the certificate cannot be read: {error}") from None
-    for kind, named in uses:
-        # Of those it is trusted for, servers must be one; of the rejected ones they must not.
-        if _SERVER_USES.isdisjoint(named) == (kind == SEQUENCE):
-            raise CertificateError(
-                "the block says that it is not trusted for servers (`openssl x509 -addtrust`, `-addreject`)"
-            )
-    return certificate(der[:end])
-
-
-def _facts(der: bytes) -> Certificate:
-    """
-    Return the facts of one certificate. Raises CertificateError.
     """
     loaded, readable, plain = _loaded(der)
     try:
@@ -286,6 +213,67 @@ def _facts(der: bytes) -> Certificate:
         public_key_sha256=sha256(encoded[6]).hexdigest(),
         irregular=odd,
     )
+
+
+def load(der: bytes) -> x509.Certificate:
+    """
+    Return the certificate of `cryptography`, its names readable. Raises CertificateError.
+
+    Its dates and the encoding of its names may differ from the bytes, so signatures over it and hashes of its
+    names are computed from the bytes: see `fields`.
+    """
+    loaded, readable, _ = _loaded(der)
+    try:
+        if max(map(len, encoded_names(readable))) <= NAME_LIMIT:
+            _ = loaded.subject, loaded.issuer
+            return loaded
+    except UNREADABLE:
+        pass
+    try:
+        return x509.load_der_x509_certificate(_mended(readable, _ALL))
+    except UNREADABLE as error:
+        raise CertificateError(f"the certificate cannot be read: {error}") from None
+
+
+def _parse_block(block: bytes, label: bytes | None) -> Certificate | CertificateError:
+    """
+    Return the certificate in the text after a BEGIN line, or the error. The label is `TRUSTED` for a TRUSTED
+    CERTIFICATE.
+    """
+    end = _PEM_END.search(block)
+    if end is None:
+        return CertificateError("the PEM block has no END line: the file is cut off or damaged")
+    # Lines with a colon are headers of the older format (RFC 1421 section 4.4).
+    lines = (line for line in block[: end.start()].splitlines() if b":" not in line)
+    try:
+        der = base64.b64decode(b"".join(b"".join(lines).split()), validate=True)
+        return certificate(der) if label != b"TRUSTED " else _trusted(der)
+    except binascii.Error as error:
+        return CertificateError(f"the PEM block is not base64: {error}")
+    except CertificateError as error:
+        return error
+
+
+def _trusted(der: bytes) -> Certificate:
+    """
+    Return the certificate of a TRUSTED CERTIFICATE block. Raises CertificateError.
+
+    After it come the purposes for which its owner trusts or rejects it (X509_CERT_AUX, openssl-x509(1)
+    `-addtrust`, `-addreject`), which count here as for clients with OpenSSL. Its alias does not matter.
+    """
+    try:
+        _, _, end = bounds(der, 0)
+        parts = elements(der[end:]) if der[end:] else []
+        uses = [(part[0], elements(part)) for part in parts if part[0] in {SEQUENCE, _REJECTED_USES}]
+    except ValueError as error:
+        raise CertificateError(f"what stands behind the certificate cannot be read: {error}") from None
+    for kind, named in uses:
+        # Of those it is trusted for, servers must be one; of the rejected ones they must not.
+        if _SERVER_USES.isdisjoint(named) == (kind == SEQUENCE):
+            raise CertificateError(
+                "the block says that it is not trusted for servers (`openssl x509 -addtrust`, `-addreject`)"
+            )
+    return certificate(der[:end])
 
 
 def _loaded(der: bytes) -> tuple[x509.Certificate, bytes, bytes]:

@@ -5,6 +5,8 @@ Certificates out of bytes: the facts of usual, odd and broken ones.
 import base64
 import gc
 import inspect
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -462,6 +464,24 @@ def test_country_of_wrong_length_does_not_warn() -> None:
     usual = mint("D", not_before=BEGIN, not_after=END).der
     found = parse_der(patched(usual, COMMON_NAME, COUNTRY))
     assert (found.subject, found.issuer) == ("C=D", "C=D")
+
+
+def test_a_process_whose_warnings_are_errors_is_not_warned() -> None:
+    """
+    What the library warns about comes out of any process, however strict: pytest sets filters of its own.
+    """
+    usual = mint("D", not_before=BEGIN, not_after=END, serial=0x55).der
+    odd = patched(patched(usual, COMMON_NAME, COUNTRY), b"\x02\x01\x55", b"\x02\x01\x85")
+    # By `load` first: it reads the names for others, who must not be warned either.
+    program = (
+        "import sys; from exporter.pki.certificates import load, parse_der; "
+        "der = bytes.fromhex(sys.argv[1]); load(der); found = parse_der(der); "
+        "print(found.subject, found.serial)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, odd.hex()], capture_output=True, text=True, check=False
+    )
+    assert (ended.stdout, ended.stderr) == ("C=D -7b\n", "")
 
 
 def test_unknown_key_still_gives_facts(leaf: Minted) -> None:
