@@ -178,26 +178,49 @@ class Past:
         then no sign of a change.
         """
         now_there = {item.name: item for item in after.items}
+        parts: dict[str, Past] = {}
         for old in before.items:
             new = now_there.get(old.name)
-            # The renewal time that the issuer wants may change while the item is the same.
-            if new is None or replace(new, renewal=None) == replace(old, renewal=None):
+            if new is None or not _is_another(old, new):
                 continue
-            if old.kind is Kind.LEAF:
-                self._leave(old, new, now, accepted=accepted)
-                self.changed_at = {**self.changed_at, old.name: now}
-                self._compare(old, new, now, accepted=accepted, expected=expected, rotates=rotates)
-            else:
-                # Of other items than leaves only the dates are used; a certificate may be large.
-                self.previous = {**self.previous, old.name: replace(old, certificate=None)}
-                self.changed_at = {**self.changed_at, old.name: now}
+            parts[old.name] = part = self._part(old.name)
+            part.note_item(old, new, now, accepted=accepted, expected=expected, rotates=rotates)
             if old.kind is Kind.REGISTRATION and new.not_after != old.not_after:
-                self.moved_at = _without(old.name, self.moved_at)
                 seen = now if after.seen_at is None else after.seen_at
-                if moved_by_itself(old, new, now if last_seen is None else last_seen, seen):
-                    self.moved_at = {**self.moved_at, old.name: now}
+                moved = moved_by_itself(old, new, now if last_seen is None else last_seen, seen)
+                part.moved_at = {old.name: now} if moved else _NOTHING
+        # Each mapping is made once: a file may have thousands of items that are renewed together.
+        for key in _BY_ITEM if parts else ():
+            setattr(
+                self, key, _joined(getattr(self, key), {name: getattr(parts[name], key) for name in parts})
+            )
         if self.moved_at and is_explained(after):
             self.moved_at = _NOTHING
+
+    def _part(self, name: str) -> "Past":
+        """
+        Return what is known of one item alone.
+        """
+        part = Past(first_at=self.first_at)
+        for key in _BY_ITEM:
+            if name in (known := getattr(self, key)):
+                setattr(part, key, {name: known[name]})
+        return part
+
+    def note_item(
+        self, old: Item, new: Item, now: float, *, accepted: bool, expected: bool, rotates: bool
+    ) -> None:
+        """
+        Record that an item changed, as `note_change`.
+        """
+        if old.kind is Kind.LEAF:
+            self._leave(old, new, now, accepted=accepted)
+        else:
+            # Of other items than leaves only the dates are used; a certificate may be large.
+            self.previous = {**self.previous, old.name: replace(old, certificate=None)}
+        self.changed_at = {**self.changed_at, old.name: now}
+        if old.kind is Kind.LEAF:
+            self._compare(old, new, now, accepted=accepted, expected=expected, rotates=rotates)
 
     def _leave(self, old: Item, new: Item, now: float, *, accepted: bool) -> None:
         """
@@ -341,6 +364,28 @@ class Past:
         """
         issuers = {one.issuer for one in self.formers.get(name, ())}
         return identity is not None and identity[0] in issuers and self.served[name] < in_service(before)
+
+
+_BY_ITEM = (
+    *("previous", "identity_changed_at", "changed_at", "rolled_back_at", "served", "formers", "moved_at"),
+)
+"""The mappings of `Past` by item name that a change of the item changes."""
+
+
+def _joined(known: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """
+    Return a mapping by item name with each of these parts, by name, in place of what is known of that item.
+    """
+    others = {name: value for name, value in known.items() if name not in parts}
+    made = {name: part[name] for name, part in parts.items() if name in part}
+    return {**others, **made} if others or made else _NOTHING
+
+
+def _is_another(old: Item, new: Item) -> bool:
+    """
+    Return True when an item is not what it was; the renewal time that its issuer wants may have changed.
+    """
+    return old != new and (old.renewal == new.renewal or replace(old, renewal=new.renewal) != new)
 
 
 def _are_related(one: tuple[str, str] | None, other: tuple[str, str] | None) -> bool:

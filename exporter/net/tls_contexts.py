@@ -19,7 +19,7 @@ _READING = Pool("trust store", 1)
 
 async def system_trust(url: str) -> ssl.SSLContext | Literal[True]:
     """
-    Return the context for this URL that trusts the system's CAs, read in a thread; True where it is not HTTPS.
+    Return the context that trusts the system's CAs, read in a thread; True for a URL that is not HTTPS.
 
     The HTTP library's own is what it read as it was imported, which is nothing: see `cli.early`.
     """

@@ -2,6 +2,7 @@
 Memory: what is held while an endpoint cannot be seen, and what is forgotten.
 """
 
+import time
 import tracemalloc
 from dataclasses import replace
 
@@ -576,3 +577,26 @@ def test_what_is_healthy_takes_little_room() -> None:
     finally:
         tracemalloc.stop()
     assert size / len(looks) < 700
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("kind", [Kind.LEAF, Kind.CRL])
+def test_many_items_that_change_at_once_take_their_number_of_times_as_long_as_one(kind: Kind) -> None:
+    """
+    Not its square: five thousand in one file held the loop for a third of a second. CPU time, the best of 3.
+    """
+    old, new = certificate(), replace(certificate(), fingerprint_sha256="ab" * 32)
+
+    def seconds(count: int) -> float:
+        before, after = (
+            Facts(tuple(Item(f"c{number}", kind, begin, begin + 90 * DAY, shown) for number in range(count)))
+            for begin, shown in ((NOW - 60 * DAY, old), (NOW, new))
+        )
+        past = Past()
+        past.note_change(before, after, NOW)
+        began = time.thread_time()
+        past.note_change(after, before, NOW + DAY)
+        return time.thread_time() - began
+
+    few, many = (min(seconds(count) for _ in range(3)) for count in (300, 4800))
+    assert many < 50 * few
