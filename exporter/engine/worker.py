@@ -167,13 +167,13 @@ class Prober(asyncio.Protocol):
 
     def _tick(self) -> None:
         """
-        Tell the phases that changed, of conversations that go on for a while.
+        Tell the phases that changed, of conversations that go on for a while; if none did, that this process
+        lives.
         """
         changed = [(one, trace.phase) for one, (trace, told) in self._traces.items() if trace.phase != told]
         for number, phase in changed:
             self._traces[number] = (self._traces[number][0], phase)
-        if changed:
-            self._transport.write(pack(News([], changed)))
+        self._transport.write(pack(News([], changed)))
         self._ticking = self._network.loop.call_later(TICK, self._tick) if self._under_way else None
 
 

@@ -44,6 +44,11 @@ from exporter.probes.tls.suites import Keys
 logger = logging.getLogger(__name__)
 
 
+SILENT_AFTER = 1.0
+"""Seconds without a word of a worker at work, which says something twenty times a second, until what it was
+asked is done here. It may still live, on a machine that is too busy: then it goes on with what comes next."""
+
+
 STUCK_AFTER = 5.0
 """Seconds after the last deadline that a worker was given from which its silence means that it hangs."""
 
@@ -121,6 +126,10 @@ class Worker(asyncio.Protocol):
         self._orders = Orders([], [], [])
         self._due = 0.0
         """Loop time by which it says something, unless it hangs; 0 when nothing is asked."""
+        self._heard = 0.0
+        """Loop time at which it said something, or was asked after a rest."""
+        self._listening: asyncio.TimerHandle | None = None
+        """The next look whether it is silent; None while nothing is asked."""
 
     def revive(self) -> None:
         """
@@ -182,6 +191,9 @@ class Worker(asyncio.Protocol):
         The process has ended: what it was asked, this process does.
         """
         self.ready = False
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
         asked, self._asked = self._asked, {}
         for one in asked.values():
             if not one.answer.done():
@@ -213,8 +225,28 @@ class Worker(asyncio.Protocol):
             self.process.kill()
             self._transport.abort()
 
+    def _listen(self) -> None:
+        """
+        Do here what the worker was asked, if it is silent.
+        """
+        self._listening = None
+        waiting = [number for number, one in self._asked.items() if not one.answer.done()]
+        silence = self._loop.time() - self._heard
+        if silence >= SILENT_AFTER and waiting and self.process is not None:
+            self.ready = False
+            logger.warning(
+                "a worker process is silent; the first process makes its probes until it answers",
+                extra=fields(pid=self.process.pid, probes=len(waiting)),
+            )
+            for number in waiting:
+                self._asked[number].answer.set_result(Unable())
+            self._order().cancelled.extend(waiting)
+        elif waiting:
+            self._listening = self._loop.call_later(SILENT_AFTER - silence, self._listen)
+
     def _take(self, news: News) -> None:
         self.ready = True
+        self._heard = self._loop.time()
         for number, phase in news.phases:
             if (asked := self._asked.get(number)) is not None:
                 asked.trace.phase = phase
@@ -284,6 +316,9 @@ class Worker(asyncio.Protocol):
         asked = _Asked(index, manner, self._loop.create_future(), trace)
         self._asked[number] = asked
         self._due = max(self._due, deadline)
+        if self._listening is None:
+            self._heard = self._loop.time()
+            self._listening = self._loop.call_later(SILENT_AFTER, self._listen)
         self._order().requests.append((number, index, description, manner, deadline))
         try:
             return await asked.answer

@@ -367,7 +367,13 @@ class Past:
 
 
 _BY_ITEM = (
-    *("previous", "identity_changed_at", "changed_at", "rolled_back_at", "served", "formers", "moved_at"),
+    "previous",
+    "identity_changed_at",
+    "changed_at",
+    "rolled_back_at",
+    "served",
+    "formers",
+    "moved_at",
 )
 """The mappings of `Past` by item name that a change of the item changes."""
 

@@ -211,6 +211,29 @@ async def test_a_worker_that_is_killed_in_the_middle(
     assert len(lines) == 1
 
 
+async def test_a_worker_that_is_silent_costs_a_second(
+    servers: dict[str, Callable[..., Target]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The first process then does what it was asked, and all that comes until the worker goes on.
+    """
+    targets = tuple(replace(servers["one"](), name=f"t{number}") for number in range(9))
+    async with working(2, *targets) as (monitor, workers):
+        (pid,) = workers.pids
+        os.kill(pid, signal.SIGSTOP)
+        for _ in range(2):
+            scrape = await monitor.scrape(targets, DEADLINE)
+            assert scrape.failures == 0
+        assert not workers.ready
+        os.kill(pid, signal.SIGCONT)
+        await until(lambda: workers.ready)
+        scrape = await monitor.scrape(targets, DEADLINE)
+        assert scrape.failures == 0
+        assert workers.pids == [pid]
+    lines = [one for one in caplog.records if "a worker process is silent" in one.message]
+    assert len(lines) == 1
+
+
 async def test_a_worker_that_hangs_is_killed(
     servers: dict[str, Callable[..., Target]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
