@@ -105,7 +105,7 @@ class Monitor:
 
     async def close(self) -> None:
         """
-        End the processes that help.
+        Judge no more of what was restored, and end the processes that help.
         """
         if self._judging is not None:
             self._judging.cancel()
