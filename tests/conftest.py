@@ -19,6 +19,7 @@ import exporter
 from exporter.demo.minter import Minted
 from tests.support.certificates import authority
 from tests.support.lanes import starts_programs
+from tests.support.tracing import Trace
 
 # No deadline: how long one example takes says more about the machine than about the code.
 settings.register_profile("person", deadline=None, max_examples=50)
@@ -40,6 +41,9 @@ os.environ.setdefault("GOGC", "400")
 # Thousands of tests are collected, and none of them is garbage: see pytest_runtestloop.
 gc.disable()
 
+
+TRACE = pytest.StashKey[Trace]()
+"""The trace for coverage of this process, in its configuration; not there without coverage."""
 
 TRACED_CASES = 3
 """
@@ -115,21 +119,22 @@ def pytest_collection(session: pytest.Session) -> None:
             if not module.name.endswith(".__main__"):
                 importlib.import_module(module.name)
     coverage.pause()
+    session.config.stash[TRACE] = Trace(coverage)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """
-    Trace a test with its fixtures.
+    Trace a test with its fixtures, until it takes long.
     """
-    coverage = tracing(item.config)
-    if coverage is None or item.get_closest_marker("no_cover"):
+    trace = item.config.stash.get(TRACE, None)
+    if trace is None or item.get_closest_marker("no_cover"):
         return (yield)
-    coverage.resume()
+    trace.begin()
     try:
         return (yield)
     finally:
-        coverage.pause()
+        trace.end()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
