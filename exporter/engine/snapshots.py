@@ -90,7 +90,9 @@ def part(name: str, known: TargetMemory) -> Part:
         if held.facts is not None and held.seen_at is not None
     )
     problems = tuple((*key, row.since) for key, row in known.problems.items())
-    return Part((name, known.identity, json.dumps(known.roster)), rows, problems)
+    # Only a name that is looked up has one.
+    roster = json.dumps(known.roster) if known.roster else "{}"
+    return Part((name, known.identity, roster), rows, problems)
 
 
 def snapshot(parts: Sequence[Part], lists: tuple[tuple[str, float, str], ...] = ()) -> Snapshot:

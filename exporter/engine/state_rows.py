@@ -315,9 +315,9 @@ def settled(past: Past, seen_at: float) -> tuple[int, Sightings]:
 
 def encode_past(past: Past) -> dict[str, Any]:
     """
-    Return the past as JSON values, certificates by fingerprint.
+    Return the past as JSON values, certificates by fingerprint, without what is empty: most of most pasts.
     """
-    return {
+    values = {
         "previous": [encode_item(item) for item in past.previous.values()],
         "identity_changed_at": past.identity_changed_at,
         "changed_at": past.changed_at,
@@ -334,26 +334,26 @@ def encode_past(past: Past) -> dict[str, Any]:
             for name, one in past.habits.items()
         },
     }
+    # These are always there, since older versions of this program expect them.
+    expected = {"previous", "identity_changed_at", "trusted_at"}
+    return {key: one for key, one in values.items() if one or one == 0.0 or key in expected}
 
 
 def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past:
     """
-    Return the past from values that `encode_past` made. Raises ValueError or KeyError for others.
+    Return the past from values that this version or an older one encoded. Raises ValueError or KeyError.
     """
     read = as_mapping(stored)
     previous = [decode_item(item, certificates) for item in as_list(read["previous"])]
     trusted_at, first_at = read["trusted_at"], read.get("first_at")
     formers = as_mapping(read.get("formers", {}))
-    # Files of the first versions do not have these.
     nameless, failing_since = read.get("nameless"), read.get("failing_since")
     return Past(
         {item.name: item for item in previous},
         as_moments(read["identity_changed_at"]),
-        # Files of the first versions have none of those that may be missing.
         as_moments(read.get("changed_at", {})),
         as_moments(read.get("rolled_back_at", {})),
         as_moment(trusted_at) if trusted_at is not None else None,
-        # Files of the first versions end before these.
         as_moment(first_at) if first_at is not None else None,
         as_moments(read.get("served", {})),
         {name: tuple(_former(one) for one in as_list(found)) for name, found in formers.items()},

@@ -203,6 +203,23 @@ def test_what_was_learned_of_renewals_survives(
     assert endpoints(path)["rich", "a"].past.habits == {}
 
 
+def test_what_is_empty_in_a_past_is_not_written(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    There are ten thousand such pasts. Zero is a time, and three are there for older versions of this program.
+    """
+    memory = remembered({"a": refusals.facts(handshake(leaves[0]))})
+    (held,) = memory.known(target()).endpoints.values()
+    held.past = Past(first_at=0.0)
+    save(path, memory)
+    assert [json.loads(str(text)) for (text,) in rows(path, "SELECT past FROM endpoint")] == [
+        {"previous": [], "identity_changed_at": {}, "trusted_at": None, "first_at": 0.0}
+    ]
+    (loaded,) = endpoints(path).values()
+    assert loaded.past == held.past
+
+
 def test_what_servers_show_by_turns_survives(
     path: Path, leaves: tuple[Certificate, Certificate, Certificate]
 ) -> None:
