@@ -356,42 +356,40 @@ class State:
             raise self._unusable(error) from error
 
     def _save(self, database: sqlite3.Connection, taken: Snapshot) -> None:
-        changed = [row for row in taken.rows if not row.is_as(self._saved.get((row.target, row.label), ()))]
-        keys = {(row.target, row.label) for row in taken.rows}
-        written = {(row.target, row.label) for row in changed}
-        targets = {name: (name, identity, roster) for name, identity, roster in taken.targets}
+        # One key for each row, wherever it is looked up, and no list of what is in the file: of ten thousand
+        # targets each would take megabytes.
+        rows = {(row.target, row.label): row for row in taken.rows}
+        changed = {key: row for key, row in rows.items() if not row.is_as(self._saved.get(key, ()))}
+        targets = {one[0]: one for one in taken.targets}
+        new = targets.copy()
+        obsolete: list[int] = []
         database.execute("BEGIN IMMEDIATE")
         try:
             # The file itself says which rows are gone: after a failed save nothing else knows its content.
-            there = database.execute("SELECT rowid, target, label FROM endpoint").fetchall()
-            gone = [rowid for rowid, *key in there if tuple(key) not in keys]
-            stored = {
-                row[1]: row for row in database.execute("SELECT rowid, name, identity, roster FROM target")
-            }
-            _delete(database, "target", [row[0] for name, row in stored.items() if name not in targets])
-            database.executemany(
-                "INSERT OR REPLACE INTO target VALUES (?, ?, ?)",
-                [row for name, row in targets.items() if name not in stored or stored[name][1:] != row],
-            )
+            there = database.execute("SELECT rowid, target, label FROM endpoint")
+            gone = [rowid for rowid, *key in there if tuple(key) not in rows]
+            for rowid, *row in database.execute("SELECT rowid, name, identity, roster FROM target"):
+                if row[0] not in targets:
+                    obsolete.append(rowid)
+                elif targets[row[0]] == tuple(row):
+                    new.pop(row[0], None)
+            _delete(database, "target", obsolete)
+            database.executemany("INSERT OR REPLACE INTO target VALUES (?, ?, ?)", new.values())
             database.executemany(
                 "INSERT OR REPLACE INTO certificate VALUES (?, ?)",
-                ((one.fingerprint_sha256, one.der) for row in changed for one in row.certificates),
+                ((one.fingerprint_sha256, one.der) for row in changed.values() for one in row.certificates),
             )
             _delete(database, "endpoint", gone)
             database.executemany(
                 "INSERT OR REPLACE INTO endpoint VALUES (?, ?, ?, ?, ?)",
                 (
-                    (row.target, row.label, row.seen_at, json.dumps(encode(row.facts)), row.past)
-                    for row in changed
+                    (*key, row.seen_at, json.dumps(encode(row.facts)), row.past)
+                    for key, row in changed.items()
                 ),
             )
             database.executemany(
                 "UPDATE endpoint SET seen_at = ?, past = ? WHERE target = ? AND label = ?",
-                [
-                    (row.seen_at, row.past, row.target, row.label)
-                    for row in taken.rows
-                    if (row.target, row.label) not in written
-                ],
+                ((row.seen_at, row.past, *key) for key, row in rows.items() if key not in changed),
             )
             if self._problems != taken.problems:
                 database.execute("DELETE FROM problem")
@@ -399,7 +397,7 @@ class State:
             save_lists(database, taken.lists)
             if changed or gone:
                 needed = {one.fingerprint_sha256 for row in taken.rows for one in row.certificates}
-                kept = database.execute("SELECT rowid, fingerprint FROM certificate").fetchall()
+                kept = database.execute("SELECT rowid, fingerprint FROM certificate")
                 _delete(database, "certificate", [rowid for rowid, one in kept if one not in needed])
             database.execute("COMMIT")
         except BaseException:
@@ -407,7 +405,7 @@ class State:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
-        self._saved = {(row.target, row.label): (row.facts, *row.others) for row in taken.rows}
+        self._saved = {key: (row.facts, *row.others) for key, row in rows.items()}
         self._problems = taken.problems
 
     def _unusable(self, error: Exception) -> StateError:
