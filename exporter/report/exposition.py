@@ -20,7 +20,7 @@ from exporter.judgement.hidden import Beside, at_each_endpoint
 from exporter.judgement.issued import NONE, Issuances, newer_ends
 from exporter.judgement.problems import Key, pending
 from exporter.judgement.verdicts import JudgedItem, Verdict
-from exporter.model.observation import Certificate, Failed
+from exporter.model.observation import Certificate, Failed, Item
 from exporter.model.policies import Severity
 from exporter.model.reasons import Kind
 from exporter.model.schemes import SCHEMES
@@ -315,7 +315,7 @@ class Exposition:
         if same and issuances is NONE and all(block.is_compared for block in blocks):
             return
         self._judged = judged if issuances is NONE else []
-        leaves = [leaf for block in blocks for leaf, _ in block.compared]
+        leaves = [leaf for block in blocks for leaf in block.compared()]
         ends = iter(newer_ends(leaves, judged, issuances, at))
         for block in blocks:
             block.take_newer(ends)
@@ -356,68 +356,62 @@ class _Block:
     written each time.
     """
 
-    __slots__ = ("_endpoint", "_fixed", "_newer", "_theirs", "compared", "facts", "verdict")
+    __slots__ = ("_endpoint", "_fixed", "_newer", "_theirs", "facts", "verdict")
 
     def __init__(self, row: EndpointRow, exporters: Collection[str]) -> None:
         self.verdict = row.verdict
         self.facts = row.held.facts
         self._endpoint = "{" + f'target="{escape(row.target.name)}",location="{escape(row.label)}"'
         self._theirs = Theirs(row, exporters, self._endpoint) if exporters else None
-        # Family, labels, and what follows them, and so on: a tuple for each three would take as much again.
-        # The lines are put together anew each time: most of each is its labels, which are one text for all
-        # lines of an item.
+        # Family, and what follows the labels of the endpoint, and so on: a tuple for each two would take as
+        # much again. The lines are put together anew each time: most of each is these labels, one for all.
         self._fixed: list[Any] = []
-        self.compared: list[tuple[JudgedItem, str]] = []
-        """Its leaves that are compared with all others, each with the labels of its line."""
-        self._newer: list[str] | None = None
+        self._newer: Sequence[str] | None = None
         """Lines of ends that are newer elsewhere; None until they were compared."""
         if row.verdict is not None:
             for judged in row.verdict.items:
                 self._add_item(judged)
             if row.held.facts is not None and row.held.facts.presented:
-                self._add(VERIFIED, self._endpoint, not row.verdict.faults)
+                self._add(VERIFIED, not row.verdict.faults)
             for fault in row.verdict.faults:
-                self._add(FAULT, self._endpoint, 1, f',reason="{fault.fault}"')
+                self._add(FAULT, 1, f',reason="{fault.fault}"')
         if row.held.facts is not None:
             for hazard in row.held.facts.hazards:
-                self._add(HAZARD, self._endpoint, 1, f',reason="{hazard.hazard}"')
+                self._add(HAZARD, 1, f',reason="{hazard.hazard}"')
             for lookup, reason in dict.fromkeys(
                 (one.lookup, one.reason) for one in row.held.facts.unanswered
             ):
-                self._add(LOOKUP_FAILURE, self._endpoint, 1, f',lookup="{lookup}",reason="{reason}"')
+                self._add(LOOKUP_FAILURE, 1, f',lookup="{lookup}",reason="{reason}"')
         if row.held.facts is not None and row.held.facts.tls is not None:
             tls = row.held.facts.tls
             agreed = f',protocol="{escape(tls.protocol)}",cipher="{escape(tls.cipher)}"'
-            self._add(TLS, self._endpoint, 1, agreed)
+            self._add(TLS, 1, agreed)
 
-    def _add(self, family: Family, labels: str, value: float, more: str = "") -> None:
-        # Most are those of other endpoints too, that of the intermediate's long line for one: kept once.
-        self._fixed += (family, labels, sys.intern(f"{more}}} {float(value)!r}\n"))
+    def _add(self, family: Family, value: float, more: str = "") -> None:
+        # Most are those of other endpoints too, all of the same intermediate for example: kept once.
+        self._fixed += (family, sys.intern(f"{more}}} {float(value)!r}\n"))
 
     def _add_item(self, judged: JudgedItem) -> None:
-        item = judged.item
-        labels = f'{self._endpoint},item="{escape(item.name)}",kind="{item.kind}"'
+        item, labels = judged.item, _labels(judged.item)
         if item.kind is not Kind.ROOT:
             # A root that is served is not what clients use: its end must not look like the server's.
-            self._add(NOT_AFTER, labels, item.not_after)
-            self._add(NOT_BEFORE, labels, item.not_before)
+            self._add(NOT_AFTER, item.not_after, labels)
+            self._add(NOT_BEFORE, item.not_before, labels)
         if judged.deadlines is not None:
             due = judged.deadlines
-            self._add(RENEWAL_DUE, labels, due.renewal_due)
-            self._add(ALERT, labels, due.warning, f',severity="{Severity.WARNING}"')
-            self._add(ALERT, labels, due.critical, f',severity="{Severity.CRITICAL}"')
+            self._add(RENEWAL_DUE, due.renewal_due, labels)
+            self._add(ALERT, due.warning, f'{labels},severity="{Severity.WARNING}"')
+            self._add(ALERT, due.critical, f'{labels},severity="{Severity.CRITICAL}"')
             if judged.rhythm is not None:
-                self._add(RENEWAL_HABIT, labels, judged.rhythm)
+                self._add(RENEWAL_HABIT, judged.rhythm, labels)
         if item.renewal is not None and item.renewal.begin is not None:
-            self._add(RENEWAL_WINDOW, labels, item.renewal.begin)
+            self._add(RENEWAL_WINDOW, item.renewal.begin, labels)
         if item.renewal is not None and item.renewal.explanation_url:
-            url = escape(bounded(item.renewal.explanation_url))
-            self._add(RENEWAL_EXPLANATION, labels, 1, f',explanation_url="{url}"')
+            url = f',explanation_url="{escape(bounded(item.renewal.explanation_url))}"'
+            self._add(RENEWAL_EXPLANATION, 1, labels + url)
         if item.certificate is not None:
             what = "".join(f',{name}="{escape(text)}"' for name, text in certificate_labels(item.certificate))
-            self._add(CERTIFICATE, self._endpoint, 1, f',item="{escape(item.name)}"{what}')
-        if judged.kin is not None:
-            self.compared.append((judged, labels))
+            self._add(CERTIFICATE, 1, f',item="{escape(item.name)}"{what}')
 
     @property
     def is_compared(self) -> bool:
@@ -426,28 +420,33 @@ class _Block:
         """
         return self._newer is not None
 
+    def compared(self) -> list[JudgedItem]:
+        """
+        Return its leaves that are compared with all others.
+        """
+        return [one for one in self.verdict.items if one.kin is not None] if self.verdict is not None else []
+
     def take_newer(self, ends: Iterator[float | None]) -> None:
         """
         Take the newer end of each of its leaves, or None, from what was found of all.
         """
-        self._newer = []
+        begin = NEWEST.name + self._endpoint
         # Not one more than it has leaves: the next one is for the next endpoint.
-        for (_, labels), newer in zip(self.compared, ends, strict=False):
-            if newer is not None:
-                self._newer.append(f"{NEWEST.name}{labels}}} {newer!r}\n")
+        pairs = zip(self.compared(), ends, strict=False)
+        found = [f"{begin}{_labels(one.item)}}} {end!r}\n" for one, end in pairs if end is not None]
+        self._newer = tuple(found)
 
     def add_to(self, lines: Lines, held: EndpointMemory, at: float) -> None:
         """
         Append the endpoint's lines, in pieces, to those of each family.
         """
-        parts = iter(self._fixed)
-        for family, labels, tail in zip(parts, parts, parts, strict=True):
-            lines[family] += (family.name, labels, tail)
+        parts, endpoint = iter(self._fixed), self._endpoint
+        for family, tail in zip(parts, parts, strict=True):
+            lines[family] += (family.name, endpoint, tail)
         if self._newer:
             lines[NEWEST] += self._newer
         if self._theirs is not None:
             self._theirs.add_to(lines, held, at)
-        endpoint = self._endpoint
         self._add_past(lines, held)
         if held.seen_at is not None:
             lines[LAST_SEEN] += (LAST_SEEN.name, endpoint, f"}} {held.seen_at:.3f}\n")
@@ -469,7 +468,7 @@ class _Block:
             before = past.previous.get(item.name)
             if before is None or item.kind is Kind.ROOT:
                 continue
-            labels = f'{self._endpoint},item="{escape(item.name)}",kind="{item.kind}"}}'
+            labels = f"{self._endpoint}{_labels(item)}}}"
             lines[PREVIOUS_NOT_AFTER].append(f"{PREVIOUS_NOT_AFTER.name}{labels} {before.not_after!r}\n")
             lines[PREVIOUS_NOT_BEFORE].append(f"{PREVIOUS_NOT_BEFORE.name}{labels} {before.not_before!r}\n")
             # Each is read once: a probe may end meanwhile, in another thread.
@@ -479,6 +478,13 @@ class _Block:
             when = past.identity_changed_at.get(item.name)
             if when is not None:
                 lines[IDENTITY_CHANGED].append(f"{IDENTITY_CHANGED.name}{labels} {when:.3f}\n")
+
+
+def _labels(item: Item) -> str:
+    """
+    Return the labels of an item behind those of its endpoint.
+    """
+    return f',item="{escape(item.name)}",kind="{item.kind}"'
 
 
 def certificate_labels(certificate: Certificate) -> tuple[tuple[str, str], ...]:

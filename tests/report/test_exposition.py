@@ -665,7 +665,7 @@ def test_lines_take_less_room_than_their_text() -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert kept < 0.8 * size
+    assert kept < 0.4 * size
     assert peak - kept < size
 
 
