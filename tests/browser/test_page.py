@@ -90,7 +90,7 @@ def keeps_out(page: Page, picture: Path) -> list[str]:
     found = []
     for width, size in (("wide", WIDE), ("narrow", NARROW)):
         page.set_viewport_size(size)
-        heard = set()
+        heard: set[str] = set()
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
             setting = f"{width}-{scheme}"

@@ -41,7 +41,7 @@ from tests.support.tracing import TRACED_SECONDS, Trace
 
 class Controller:
     def __init__(self):
-        self.cov = coverage.Coverage(data_file=None, include=[traced.__file__])
+        self.cov = coverage.Coverage(data_file=None, config_file=False, include=[traced.__file__])
         self.resume, self.pause = self.cov.start, self.cov.stop
 
 
