@@ -18,10 +18,11 @@ from exporter.engine.memory import Memory, TargetMemory
 from exporter.engine.saving import STUCK_AFTER, Lists, Saving
 from exporter.engine.snapshots import Snapshot
 from exporter.engine.state import State
+from exporter.net.calm import Calm
 from tests.support.certificates import NOW
 
 
-def run(kept: State, work: Callable[[Saving, Memory], Awaitable[None]]) -> None:
+def run(kept: State, work: Callable[[Saving, Memory], Awaitable[None]], calm: Calm | None = None) -> None:
     """
     Some work with what saves the memory of nothing but a name.
     """
@@ -33,7 +34,7 @@ def run(kept: State, work: Callable[[Saving, Memory], Awaitable[None]]) -> None:
             for name, one in known.items():
                 memory.restore(name, one)
 
-        one = Saving(kept, memory, restore, asyncio.get_running_loop(), lambda: NOW)
+        one = Saving(kept, memory, restore, asyncio.get_running_loop(), lambda: NOW, calm=calm)
         one.load()
         memory.restore("mine", TargetMemory("x"))
         await work(one, memory)
@@ -100,6 +101,25 @@ def test_the_second_process_says_so_and_takes_over(path: Path, caplog: pytest.Lo
     run(State(str(path)), work)
     told = [one.message.partition(" in ")[0] for one in caplog.records]
     assert told == ["another process keeps its state", "state can be kept again"]
+
+
+def test_a_save_begins_when_the_answer_is_made(path: Path) -> None:
+    """
+    Its sweep has ended before that: no part of the memory is taken meanwhile.
+    """
+    calm = Calm()
+    calm.patience = 60.0
+
+    async def work(one: Saving, memory: Memory) -> None:
+        with calm.disturbed():
+            one.begin()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            memory.restore("later", TargetMemory("x"))
+        await one.settle()
+        assert names(path) == ["before", "later", "mine"]
+
+    run(State(str(path)), work, calm)
 
 
 def test_what_could_not_be_read_at_the_start_is_read_before_it_is_written_over(path: Path) -> None:

@@ -14,6 +14,7 @@ from exporter.engine.slices import in_slices
 from exporter.engine.snapshots import part, snapshot
 from exporter.engine.state import State, StateError
 from exporter.logs import fields
+from exporter.net.calm import Calm
 from exporter.net.pools import Pool
 
 logger = logging.getLogger(__name__)
@@ -56,16 +57,18 @@ class Saving:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         lists: Callable[[], Awaitable[Lists]] = _no_lists,
+        calm: Calm | None = None,
     ) -> None:
         """
         `restore` gets the state from before a restart. `clock` returns seconds since the epoch. `lists`
-        returns the lists of discovered targets.
+        returns the lists of discovered targets. Saves give way to what disturbs the `calm`; None: to nothing.
         """
         self.works = True
         """False when the last save failed, or is not finished after STUCK_AFTER."""
         self._state = state
         self._memory = memory
         self._lists = lists
+        self._calm = calm or Calm()
         self._restore = restore
         self._loop = loop
         self._clock = clock
@@ -138,10 +141,14 @@ class Saving:
         return any(known.get(source, (0.0, ""))[1] != text for source, _, text in await self._lists())
 
     async def _save_and_rest(self) -> None:
+        # A save begins with the end of a sweep, whose answer is made then: beside it, both would take longer,
+        # and what each of them makes of ten thousand targets would be there at once.
+        await self._calm.wait()
+        began = self._loop.time()
         await self._save()
         now = self._loop.time()
-        if now - self._begun >= LONG:
-            self._rests_until = now + REST * (now - self._begun)
+        if now - began >= LONG:
+            self._rests_until = now + REST * (now - began)
 
     async def _save(self) -> None:
         try:

@@ -160,9 +160,8 @@ class Service:
         """None when nothing is kept over a restart."""
         if options.state_path is not None:
             kept = State(options.state_path, clock)
-            self.saving = Saving(
-                kept, self._configured.memory, self._restore, loop, clock, self.discovery.saved
-            )
+            memory, saved, calm = self._configured.memory, self.discovery.saved, self.dependencies.calm
+            self.saving = Saving(kept, memory, self._restore, loop, clock, saved, calm)
         self.external_url = options.external_url
         self._shard: Shard = (("shard", options.shard),) if options.shard else ()
         # The longest of a few gaps: two Prometheus servers scrape at two times of the same minute.
