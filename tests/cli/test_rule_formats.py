@@ -170,7 +170,8 @@ def test_templates_are_those_that_grafana_has(tmp_path: Path) -> None:
         assert opened == len(re.findall(r"\{\{-? ?end ?-?\}\}", text)), (title, name)
     page = 'https://expiry.example.com/targets/{{ urlquery (index .Labels "target") }}'
     assert page in texts["ExpirySoon", "description"]
-    assert "humanizeDuration .Values.B.Value" in texts["ExpirySoon", "description"].partition("\n")[0]
+    title = texts["ExpirySoon", "description"].partition("\n")[0]
+    assert 'humanizeDuration (printf "%.0f" .Values.B.Value)' in title
     assert texts["ExpirySoon", "runbook_url"] == "https://expiry.example.com/runbooks/ExpirySoon"
 
 
