@@ -31,6 +31,10 @@ def change_listed(
     crowded = len(known.absent) >= LIMIT
     for held in back:
         held.listed.come_back(look, now, undone=undone)
+    if back and not undone:
+        for held in known.absent.values():
+            if is_still_listed(known, held, now):
+                held.listed.note_turns()
     for label in gone:
         held = known.endpoints[label]
         if held.facts is not None and held.seen_at is not None:

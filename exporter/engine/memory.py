@@ -147,10 +147,10 @@ class EndpointMemory:
         """
         self.shown.at_once += 1
         if not self.mixed:
-            # All of these may be led to the same server: to what has its turns they are one look.
+            # All of these may be led to the same server: to what has left they are one look.
             self.tries += 1
             for one in self.others:
-                one.sightings.left += one.sightings.returns > 0
+                one.sightings.wait()
 
     def _was_alone(self, facts: Facts, now: float) -> bool:
         """
@@ -187,32 +187,32 @@ class EndpointMemory:
             # Its turns are over: it was alone since.
             self.shown.returns = 0
         back = next((one for one in self.others if same_server(one.facts, facts)), None)
-        is_back, renewed = back is not None, was_issued_since(facts.items, self.shown.since)
         # What it had taken the place of, unless that is forgotten.
         earlier = next((one for one in self.others if one.sightings.left == self.shown.came - 1), back)
         left = Shown(self.facts, seen_at, self.shown, self.judged)
         brief = earlier is not None and is_mistake(left, earlier, now)
-        old = earlier is not None and is_left_behind(left, earlier)
         undone = brief and back is not None and is_long(self.shown, self.looks)
-        crowded = is_crowded(self.others, self.looks, now)
         self.mixed = self.mixed or 0 <= now - seen_at < QUICK
         self.shown.leave(
             self.looks,
-            back=is_back,
-            renewed=renewed,
+            back=back is not None,
+            renewed=was_issued_since(facts.items, self.shown.since),
             brief=brief,
-            old=old,
-            crowded=crowded,
+            old=earlier is not None and is_left_behind(left, earlier),
+            crowded=is_crowded(self.others, self.looks, now),
             probed=self.mixed,
             put_right=put_right,
         )
         self.shown.turn = back is not None and is_turn(back, self.shown, now)
-        others = [*(one for one in self.others if one is not back), left]
-        self.others = most_important(others, self.looks, now)
+        self.others = [one for one in (*self.others, left) if one is not back]
+        self.others = most_important(self.others, self.looks, now)
         if back is None:
             self.facts, self.shown = facts, Sightings(self.looks, now)
             return
         back.sightings.come_back(self.looks, now, undone=undone)
+        for one in () if undone else self.others:
+            if one is not left and is_due(one, self.looks, now):
+                one.sightings.note_turns()
         self.shown, self.judged = back.sightings, back.judged
         # The same object while they are equal.
         self.facts = back.facts if back.facts == facts else facts
@@ -324,8 +324,8 @@ class Memory:
             held = there.endpoints.setdefault(label, before)
             if held.facts is None:
                 held.facts, held.seen_at, held.past = before.facts, before.seen_at, before.past
-                held.looks, held.shown, held.others = before.looks, before.shown, before.others
-                held.mixed = before.mixed
+                held.looks, held.shown, held.mixed = before.looks, before.shown, before.mixed
+                held.others = before.others
 
     def __iter__(self) -> Iterator[tuple[str, TargetMemory]]:
         return iter(self._known.items())

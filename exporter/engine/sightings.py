@@ -101,6 +101,8 @@ class Sightings:
     """Looks since it came that were made at once after others."""
     turn: bool = False
     """True when what came after it may be there for a turn that is as long."""
+    waited: int = 0
+    """Looks since it left that say no more than others about whether it is gone."""
 
     def leave(
         self,
@@ -122,10 +124,10 @@ class Sightings:
         more that take turns than are remembered. `probed`: more probes are made once it `is_overdue`.
         `put_right`: it is what a rollback had brought back.
         """
-        run = look - self.came
+        run = self.run(look)
         self.left = look - 1
         self.limit = DAY if put_right else None
-        if brief and (not old or is_long(self, look)):
+        if brief and (not old or _is_long(run)):
             self.limit = ENOUGH
         if self.returns:
             self.patience = max(self._certain(), PROBED if probed else 0)
@@ -145,7 +147,6 @@ class Sightings:
         else:
             # A small share of looks seldom gives two in a row. Of what comes for hours, each turn is expected
             # to be as long: it may have begun just after the look before, and ended just before this one.
-            run = max(run - self.at_once, 1)
             self.patience = max((PLACES - 1) * (run + 1), self._certain() / run**2)
 
     def _certain(self) -> float:
@@ -164,27 +165,52 @@ class Sightings:
         `undone`: what was there meanwhile was a mistake, and this one is there as if it had never been away.
         """
         if undone:
-            self.left = 0
+            self.left = self.waited = 0
             return
         if self.returns == RECENT:
             self.missed *= 1 - 1 / RECENT
         else:
             self.returns += 1
         self.missed += look - self.left
-        self.came, self.since, self.left, self.at_once = look, now, 0, 0
+        self.came, self.since, self.left, self.at_once, self.waited = look, now, 0, 0, 0
+
+    def run(self, look: int) -> int:
+        """
+        Return how many looks before this one showed it in a row; those that were made at once are one.
+        """
+        return max(look - self.came - self.at_once, 1)
+
+    def wait(self) -> None:
+        """
+        Note that the last look says no more about whether this is gone than the one before it. Until it was
+        seen to have turns, what takes its place is as likely to be alone there as by all looks.
+        """
+        if self.returns:
+            self.left += 1
+        else:
+            self.waited += 1
+
+    def note_turns(self) -> None:
+        """
+        Note that others take turns in its place: what seemed to be its replacement may be one of these.
+        """
+        run = self.run(self.left + 1)
+        if not self.returns and run < SETTLED:
+            self.missed = ASSUMED_LOOKS + CERTAIN
+            self.patience = max(self.patience, self._certain() / run**2)
 
     def is_due(self, look: int, age: float) -> bool:
         """
         Return True while it may come back, after this look. It was seen `age` seconds ago.
         """
         in_time = self.limit is None or age < self.limit
-        return in_time and look - self.left < self.patience and self.is_kept(look, age)
+        return in_time and look - self.left - self.waited < self.patience and self.is_kept(look, age)
 
     def was_alone(self, look: int, now: float) -> bool:
         """
         Return True when it was there for a day, or for so many looks that another one is a change at once.
         """
-        return look - self.came - self.at_once >= SETTLED or now - self.since >= DAY
+        return self.run(look) >= SETTLED or now - self.since >= DAY
 
     def is_overdue(self, look: int) -> bool:
         """
@@ -217,7 +243,10 @@ def is_long(brief: Sightings, look: int) -> bool:
     """
     Return True when so many looks before this one showed something that it was there, and not by chance.
     """
-    run = look - brief.came
+    return _is_long(look - brief.came)
+
+
+def _is_long(run: int) -> bool:
     return 2 * run > _first_change(run)
 
 

@@ -274,6 +274,45 @@ def test_where_probes_at_once_are_led_to_the_same_server_they_prove_nothing() ->
     assert len(times) == 721 - times[0] / MINUTE
 
 
+@pytest.mark.parametrize("at_once", ["mixed", "the same"])
+@pytest.mark.parametrize("servers", [2, 5])
+def test_the_bad_one_stays_as_bad_from_the_very_first_looks_on(servers: int, at_once: str) -> None:
+    """
+    When nobody knows yet that several take turns. Probes at once may all be led to the same of them.
+    """
+    ages = [88, *range(10, 9 + servers)]
+    facts = [served(leaf(HOST, -age * DAY, 90 * DAY)) for age in ages]
+    for seed in range(24):
+
+        def see(now: float, seed: int = seed) -> Seeing:
+            when = now if at_once == "mixed" else now // MINUTE
+            # The first look is at the bad one, and so are few after it.
+            number = random.Random(f"{seed} {when}").randrange(servers) if now >= MINUTE else 0
+            return {"192.0.2.1:443": Observed(facts[number])}
+
+        assert len(told(Place(target(URL), see), 40 * MINUTE, MINUTE)["soon critical"]) == 41, seed
+
+
+def test_turns_that_are_seen_later_tell_that_the_bad_one_was_not_replaced() -> None:
+    """
+    Four looks at it and seven at others would be a renewal, were these not seen to take turns.
+    """
+    ages = {1: 88, 2: 5, 3: 30}
+    facts = {number: served(leaf(HOST, -age * DAY, 90 * DAY)) for number, age in ages.items()}
+    order = [1, 1, 1, 1, 3, 2, 2, 3, 2, 2, 2, 3, 2, 2, 3, 1]
+
+    def number(now: float) -> int:
+        return order[min(int(now / MINUTE), 15)]
+
+    for by_name in (False, True):
+
+        def see(now: float, by_name: bool = by_name) -> Seeing:
+            name = number(now) if by_name else 1
+            return {f"192.0.2.{name}:443": Observed(facts[number(now)])}
+
+        assert len(told(Place(target(URL), see), 20 * MINUTE, MINUTE)["soon critical"]) == 21
+
+
 @pytest.mark.parametrize("interval", [MINUTE, 5 * MINUTE, HOUR])
 def test_a_renewal_behind_a_single_server_resolves_at_once(interval: float) -> None:
     """
