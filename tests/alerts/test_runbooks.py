@@ -223,6 +223,27 @@ def test_each_connection_is_to_what_the_notification_names(runbook: Path) -> Non
     assert not blocks or "LOCATION is in the alert's `Where`, NAME is" in text
 
 
+@pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda one: one.stem)
+def test_what_differs_from_place_to_place_is_stated_once(runbook: Path) -> None:
+    """
+    Whoever sets the words at the beginning gets no answer about another host, and none of an earlier paste.
+    """
+    for block in fenced(runbook, "sh"):
+        rest = re.sub(r"\b[A-Z]+=\S+", "", block)
+        assert "example.com" not in rest or not re.search(r"\$\{?[A-Z]", rest)
+        assert "/tmp/" not in block
+
+
+def test_what_is_not_deployed_is_compared_at_its_own_location_first(demo: Demo) -> None:
+    """
+    Also where no DNS has its name.
+    """
+    block = next(one for one in fenced(runbook_of("ExpiryNotDeployed"), "sh") if "LOCATION=" in one)
+    command = ["bash", "-c", for_the_demo(block, demo)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert re.match(r"== 127\.0\.0\.1\nserial=\w+\nnotBefore=.*\nnotAfter=.*\n", done.stdout)
+
+
 def runbook_of(alert: str) -> Path:
     """
     The runbook of this alert.
