@@ -60,7 +60,7 @@ def forget_absent(known: "TargetMemory", now: float) -> None:
                 absent,
                 key=lambda label: (
                     is_still_listed(known, absent[label], now),
-                    is_unwell(absent[label].judged, now),
+                    is_unwell(absent[label].judged, absent[label].seen_at or 0.0),
                     absent[label].listed.left,
                 ),
             )

@@ -146,13 +146,16 @@ def was_issued_since(items: Iterable[Item], since: float) -> bool:
 
 def most_important(shown: Sequence[Shown], look: int, now: float) -> list[Shown]:
     """
-    Return those that are remembered after this look: of more than the limit what is wrong and seen last.
+    Return those that are remembered after this look: of more than the limit what was wrong and seen last.
     """
     kept = [one for one in shown if is_kept(one, look, now)]
     limit = limit_of(one.judged for one in kept)
     while len(kept) > limit:
         kept.remove(
-            min(kept, key=lambda one: (is_due(one, look, now), is_unwell(one.judged, now), one.seen_at))
+            min(
+                kept,
+                key=lambda one: (is_due(one, look, now), is_unwell(one.judged, one.seen_at), one.seen_at),
+            )
         )
     return kept
 
@@ -196,9 +199,13 @@ def is_seldom(one: Shown) -> bool:
 def is_unwell(judged: Judged | None, now: float) -> bool:
     """
     Return True when clients refuse what was judged, or a deadline has passed at `now`.
+
+    That may be when it was last seen: what was well then is no problem, and may have been renewed since.
     """
     if judged is None:
         return False
-    return bool(judged.verdict.faults) or any(
-        one.deadlines is not None and one.deadlines.warning <= now for one in judged.verdict.items
+    verdict = judged.verdict
+    # Before that, other faults or none may have been there: these came with time.
+    return bool(verdict.faults and verdict.valid_from <= now) or any(
+        one.deadlines is not None and one.deadlines.warning <= now for one in verdict.items
     )
