@@ -167,31 +167,39 @@ def _build(base: str, image: str) -> None:
             "--format=docker",
             f"--build-arg=BASE={base}",
             f"--volume={settings}:/etc/pip.conf:ro",
-            f"--volume={_wheels(base)}:/wheels:ro",
+            f"--volume={wheels(_version_in(base))}:/wheels:ro",
             f"--tag={image}",
             REPOSITORY,
         )
     )
 
 
-def _wheels(base: str) -> Path:
+def wheels(version: str) -> Path:
     """
-    A directory with the wheels of what the Dockerfile installs, for the Python of the base.
+    A directory with the wheels of what the image has and of what builds it, for a Python like 3.11.
     """
     locks = [REPOSITORY / ".locks" / name for name in ("build.txt", "image.txt")]
-    directory = KEPT / f"wheels-{_digest(base, *(lock.read_text(encoding='utf-8') for lock in locks))}"
-    if not directory.exists():
-        inside = output(*buildah("from", base)).strip()
-        asked = ("python3", "-c", "import sys; print('{}.{}'.format(*sys.version_info))")
-        version = output(*buildah("run", inside, "--", *asked)).strip()
-        output(*buildah("rm", inside))
-        unfinished = KEPT / "wheels-unfinished"
-        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-        only = ("--only-binary=:all:", f"--python-version={version}", "--implementation=cp")
-        for lock in locks:
-            output(*pip, "download", "--quiet", *only, f"--dest={unfinished}", "--requirement", lock)
-        unfinished.rename(directory)
+    directory = KEPT / f"wheels-{_digest(version, *(lock.read_text(encoding='utf-8') for lock in locks))}"
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / "wheels.lock").open("w") as lock_file:
+        # Tests that run at the same time ask for them once.
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
+        if not directory.exists():
+            unfinished = KEPT / "wheels-unfinished"
+            pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+            only = ("--only-binary=:all:", f"--python-version={version}", "--implementation=cp")
+            for lock in locks:
+                output(*pip, "download", "--quiet", *only, f"--dest={unfinished}", "--requirement", lock)
+            unfinished.rename(directory)
     return directory
+
+
+def _version_in(base: str) -> str:
+    inside = output(*buildah("from", base)).strip()
+    asked = ("python3", "-c", "import sys; print('{}.{}'.format(*sys.version_info))")
+    version = output(*buildah("run", inside, "--", *asked)).strip()
+    output(*buildah("rm", inside))
+    return version
 
 
 def _package_sources(release: str) -> list[str]:
