@@ -45,11 +45,13 @@ ENDS = {
 """The problems that an end near by may be."""
 
 
-# The large one has more than one page of the API.
+PAGE = 1000
+"""The most endpoints on a page of the API."""
+
 FLEETS = (
     "the demo",
     # So many reach hardly a line more than the small ones.
-    pytest.param("3000 targets", marks=pytest.mark.no_cover),
+    pytest.param("more than a page", marks=pytest.mark.no_cover),
     *(f"seed {seed}" for seed in range(10)),
 )
 
@@ -110,8 +112,10 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     name: str = request.param
     if name == "the demo":
         return asyncio.run(demonstrated(tmp_path_factory.mktemp("demo")))
-    if name == "3000 targets":
-        return scrape(fleet(Random(3000), 3000))
+    if name == "more than a page":
+        made = scrape(fleet(Random(3000), 600))
+        assert PAGE < len(made.endpoints) < 2 * PAGE
+        return made
     return scrape(fleet(Random(int(name.removeprefix("seed "))), 40))
 
 
@@ -121,7 +125,7 @@ def all_items(inventory: Inventory) -> Iterator[Mapping[str, Any]]:
     """
     page, pages = 1, 1
     while page <= pages:
-        head, documents = items(inventory, Selection(limit=1000, page=page), NOW)
+        head, documents = items(inventory, Selection(limit=PAGE, page=page), NOW)
         pages = cast("int", head["pages"])
         page += 1
         yield from documents
