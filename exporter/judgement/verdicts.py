@@ -240,6 +240,8 @@ def replaced_authorities(items: Iterable[Item]) -> frozenset[str]:
     what stands in this place trusts it already, as in the middle of a healthy rotation.
     """
     authorities = [item for item in items if item.kind is Kind.AUTHORITY]
+    if not authorities:
+        return frozenset()
     replaced: set[str] = set()
     begins: dict[str, float] = {}
     # A bundle may have thousands: in the order of their ends, the last first, each is looked at once.

@@ -114,24 +114,36 @@ class Policy:
 
         They are always in order, and none is before the first half of the lifetime is over.
         """
-        # A lifetime can be zero or negative in a broken certificate: then every deadline is its end.
-        lifetime = max(lifetime, 0.0)
-        due, warning = self.renewal_due, self.warning
-        if lifetime < 10 * DAY:
-            due = self.renewal_due_short or due
-            warning = self.warning_short or warning
-        due_left = min(due.left(lifetime), lifetime / 2)
-        if warning is None:
-            warning_left = due_left - lateness(lifetime)
-        else:
-            warning_left = min(warning.left(lifetime), lifetime / 2)
-        # A quarter of the lifetime at most: a person who is warned needs some time before it is critical.
-        critical_left = min(self.critical.left(lifetime), lifetime / 4)
-        if self.planned:
-            warning_left = due_left - min(lateness(lifetime), due_left * 2 / 3)
-            critical_left = min(critical_left, warning_left * 3 / 4)
-        warning_left = max(warning_left, critical_left)
-        return TimeLeft(max(due_left, warning_left), warning_left, critical_left)
+        return _time_left(self, lifetime)
+
+    def __hash__(self) -> int:
+        """
+        Return the hash of the name: to hash all that it says takes as long as to compute a deadline.
+        """
+        return hash(self.name)
+
+
+# A fleet has few policies, and issuers have few lifetimes.
+@lru_cache(maxsize=256)
+def _time_left(policy: Policy, lifetime: float) -> TimeLeft:
+    # A lifetime can be zero or negative in a broken certificate: then every deadline is its end.
+    lifetime = max(lifetime, 0.0)
+    due, warning = policy.renewal_due, policy.warning
+    if lifetime < 10 * DAY:
+        due = policy.renewal_due_short or due
+        warning = policy.warning_short or warning
+    due_left = min(due.left(lifetime), lifetime / 2)
+    if warning is None:
+        warning_left = due_left - lateness(lifetime)
+    else:
+        warning_left = min(warning.left(lifetime), lifetime / 2)
+    # A quarter of the lifetime at most: a person who is warned needs some time before it is critical.
+    critical_left = min(policy.critical.left(lifetime), lifetime / 4)
+    if policy.planned:
+        warning_left = due_left - min(lateness(lifetime), due_left * 2 / 3)
+        critical_left = min(critical_left, warning_left * 3 / 4)
+    warning_left = max(warning_left, critical_left)
+    return TimeLeft(max(due_left, warning_left), warning_left, critical_left)
 
 
 def lateness(lifetime: float) -> float:

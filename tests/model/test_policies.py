@@ -2,6 +2,7 @@
 Policies: when a renewal is due, and when a person is told.
 """
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pytest
@@ -294,3 +295,17 @@ def test_the_automatic_warning_comes_after_renewal_is_due(lifetime: float) -> No
     """
     left = AUTOMATIC.time_left(lifetime)
     assert left.renewal_due - left.warning == pytest.approx(lateness(lifetime), rel=1e-6)
+
+
+def test_the_deadlines_of_a_lifetime_are_computed_once_for_each_policy() -> None:
+    """
+    Ten thousand certificates have few lifetimes. Of a policy of the same name that says otherwise, after a
+    reload for example, they are others.
+    """
+    policy = replace(AUTOMATIC, name="of the team")
+    earlier = replace(policy, critical=Before(duration=9 * DAY))
+    assert policy.time_left(90 * DAY) is policy.time_left(90 * DAY)
+    assert earlier.time_left(90 * DAY).critical == 9 * DAY
+    assert policy.time_left(90 * DAY).critical == 7 * DAY
+    assert hash(policy) == hash(earlier)
+    assert policy != earlier
