@@ -7,10 +7,9 @@ the exporter's own families, so that none can be misspelled.
 
 from collections.abc import Iterable
 
-from exporter.model.reasons import Lookup
 from exporter.report import advice, families
 from exporter.report.families import Family
-from exporter.report.status import NOT_KNOWN
+from exporter.report.status import CHECKS, NOT_KNOWN, URGENCY, Level
 
 EXPORTERS = 'job=~"$job", instance=~"$instance"'
 
@@ -90,14 +89,11 @@ MATTER = "target, item, problem, severity"
 """The labels by which a problem is one, however many exporters report it."""
 
 
-WARNING, UNKNOWN, CRITICAL = 1, 2, 3
+WARNING, UNKNOWN, CRITICAL = map(URGENCY.index, (Level.WARNING, Level.UNKNOWN, Level.CRITICAL))
 """How urgent an endpoint is, as exported."""
 
 UNCHECKED = "unchecked"
 """Stands for a problem where a look-up about an endpoint failed. No alert goes by it."""
-
-CHECKS = tuple(one for one in Lookup if one is not Lookup.RENEWAL_INFORMATION)
-"""Look-ups without which an endpoint is unknown. Without renewal information the policy alone decides."""
 
 
 def told(*matchers: str) -> str:

@@ -359,7 +359,11 @@ def lookup_findings(facts: Facts) -> Iterator[Finding]:
 
 
 def _leaves_unknown(one: FailedLookup) -> bool:
-    return not one.stands and one.lookup is not Lookup.RENEWAL_INFORMATION
+    return not one.stands and one.lookup in CHECKS
+
+
+CHECKS = tuple(one for one in Lookup if one is not Lookup.RENEWAL_INFORMATION)
+"""Look-ups without which an endpoint is unknown. Without renewal information the policy alone decides."""
 
 
 NOT_KNOWN = {
