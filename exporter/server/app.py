@@ -295,7 +295,8 @@ def explain(scrape: Scrape, text: str, now: float) -> str:
         target = result.target
         lines.append(f"target    {target.name}")
         lines.append(f"policy    {target.policy.name}")
-        lines.append(f"expects   a certificate for {target.expected_name}")
+        if target.url.port:
+            lines.append(f"expects   a certificate for {target.expected_name}")
         lines += [f"left out  {words}" for words in result.left_out]
         for look in result.looks:
             lines += ["", f"endpoint {look.label}, {look.duration:.3f} s"]

@@ -500,8 +500,13 @@ def test_a_probe_explains_itself(tmp_path: Path) -> None:
         assert "unknown: connection_refused" in text
         _, text = await site.get("/probe?target=refused&debug=false")
         assert text.startswith("# HELP")
+        # A file may hold certificates for any names.
+        _, text = await site.get("/probe?target=kept&debug=true")
+        assert re.search(r"^target +kept$", text, re.MULTILINE)
+        assert "expects" not in text
 
-    serve(tmp_path, test, "expired", "refused")
+    more = f"- {{url: 'file://{tmp_path}/kept.pem', name: kept}}\n"
+    serve(tmp_path, test, "expired", "refused", more=more)
 
 
 def test_targets_are_as_http_sd_wants_them(tmp_path: Path) -> None:
