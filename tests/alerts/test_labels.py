@@ -198,6 +198,38 @@ def test_vmalert_tells_the_same(tmp_path: Path, extra: dict[str, str], flags: li
                 assert "ExpiryExporterDown" not in vmalert.ask("GET", "/api/v1/alerts")[2]
 
 
+def test_vmalert_tells_the_same_over_victoriametrics(tmp_path: Path) -> None:
+    """
+    It scrapes, answers the queries of rules and annotations in its own dialect, and keeps what they record.
+    """
+    with exposed(exposition(time.time()) + 'expiry_build_info{version="1.2.3"} 1\n') as address:
+        scrape = {
+            "global": {"scrape_interval": "1s"},
+            "scrape_configs": [{"job_name": "expiry", "static_configs": [{"targets": [address]}]}],
+        }
+        file = tmp_path / "scrape.yml"
+        file.write_text(json.dumps(scrape), encoding="utf-8")
+        stored, port = free_port(), free_port()
+        there = f"http://127.0.0.1:{stored}"
+        storage = ["victoria-metrics", f"-storageDataPath={tmp_path / 'data'}", f"-promscrape.config={file}"]
+        # What it scraped and what was recorded would else be seen half a minute later.
+        storage += [f"-httpListenAddr=127.0.0.1:{stored}", "-search.latencyOffset=1s"]
+        command = ["vmalert", f"-rule={RULES}", f"-datasource.url={there}", f"-remoteWrite.url={there}"]
+        command += ["-evaluationInterval=1s", "-remoteWrite.flushInterval=200ms"]
+        command += [f"-httpListenAddr=127.0.0.1:{port}", f"-notifier.url=http://127.0.0.1:{free_port()}"]
+        with running(storage, ready=listening(stored)), running(command, ready=listening(port)) as process:
+            vmalert = Listening(port, process)
+            wait_until(lambda: told(vmalert).keys() >= EXPECTED, deadline=PATIENCE, what="all alerts fire")
+            for said in told(vmalert).values():
+                assert "Where: " in said
+                assert f"More: http://{address}/targets/" in said
+            # It would fire five minutes later.
+            assert "ExpiryExporterDown" not in vmalert.ask("GET", "/api/v1/alerts")[2]
+            assert not re.search(
+                r"^vmalert_\w+_rules_error\{.*\} 1$", vmalert.ask("GET", "/metrics")[2], re.MULTILINE
+            )
+
+
 def test_a_rule_that_fails_in_vmalert_is_told(tmp_path: Path) -> None:
     """
     By its own metrics, which are scraped beside the exporter.
