@@ -77,7 +77,6 @@ class EndpointRow:
             self.unwatched,
             any(one.one_of_several for one in self.others),
             seldom=tuple(one.facts for one in held.others if is_seldom(one)),
-            once=tuple(one.facts for one in held.others if one.sightings.is_single),
         )
 
 

@@ -212,13 +212,6 @@ class Sightings:
         """
         return self.run(look) >= SETTLED or now - self.since >= DAY
 
-    @property
-    def is_single(self) -> bool:
-        """
-        True when one look alone showed it, so that it may have been a rare turn.
-        """
-        return not self.returns and self.run(self.left + 1) == 1
-
     def is_overdue(self, look: int) -> bool:
         """
         Return True when it had its turns, and was not seen for longer than is usual.

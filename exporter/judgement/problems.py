@@ -72,8 +72,6 @@ class Known:
     """True for another server's, if the next probes are likely to see it again."""
     seldom: tuple[Facts, ...] = ()
     """What few probes in this place showed lately: perhaps another server's with a small share of them."""
-    once: tuple[Facts, ...] = ()
-    """Those of them that a single probe showed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,14 +269,14 @@ def identity_changed_at(known: Known, judged: JudgedItem, now: float) -> float |
     Return the time (seconds since the epoch) at which issuer and key changed together; None for no problem.
 
     Where the configuration says whose certificates are expected, one of those is nobody else's. Two that take
-    turns are of two servers, and so may be what one probe alone saw: who takes over shows his own alone.
+    turns are of two servers: whoever takes over a name shows his own alone.
     """
     when = known.past.identity_changed_at.get(judged.item.name)
     if when is None or now >= when + IDENTITY_REPORTED or (judged.expected and not judged.foreign):
         return None
-    others = known.in_turn + known.once
-    is_in_turn = judged.item.kind is not Kind.LEAF or _may_be_there(known, judged.item.name, others)
-    return None if is_in_turn else when
+    if judged.item.kind is not Kind.LEAF or _may_be_there(known, judged.item.name, known.in_turn):
+        return None
+    return when
 
 
 def _may_be_there(known: Known, name: str, others: Iterable[Facts]) -> bool:

@@ -322,15 +322,6 @@ def test_right_after_a_start_the_rare_turn_of_a_newer_one_makes_no_rollback(
     assert told(Place(target(f"https://{HOST}"), see), 150 * interval, interval) == {}
 
 
-@pytest.mark.parametrize("interval", [15.0, MINUTE, 5 * MINUTE])
-def test_right_after_a_start_the_rare_turn_of_another_authority_is_no_hijack(interval: float) -> None:
-    """
-    The first look is led to a canary that gets one of a hundred, and ends before it is seen again.
-    """
-    schedule: Schedule = [(0, of_age(1, other_authority())), (interval, of_age(20))]
-    assert told(schedule, 8 * HOUR, interval) == {}
-
-
 @pytest.mark.parametrize(("looks", "after"), [(3, 26 * HOUR), (40, 0)])
 def test_a_rollback_right_after_a_start_is_told_when_it_is_certain(looks: int, after: float) -> None:
     """
