@@ -100,7 +100,7 @@ def _template(file: str, objects: list[dict[str, Any]]) -> str:
 def _dumped(manifest: dict[str, Any]) -> str:
     found: list[Expression] = []
 
-    def represent(dumper: yaml.SafeDumper, data: Expression) -> yaml.Node:
+    def represent(dumper: WholeDumper, data: Expression) -> yaml.Node:
         found.append(data)
         return dumper.represent_scalar("tag:yaml.org,2002:str", f"EXPRESSION-{len(found) - 1}-")
 
