@@ -648,6 +648,8 @@ def inn(chain: Chain, scheme: str) -> Iterator[Ports]:
             f"pathoverview: {run}/overview",
             *(f"{name}: news.example" for name in ("pathhost", "fromhost", "server", "organization")),
             "enableoverview: true",
+            # Else it turns readers away while the load of the machine is above 16.
+            "nnrpdloadlimit: 0",
             f"runasuser: {user}",
             f"runasgroup: {group}",
             f"tlscertfile: {here.certificate}",
