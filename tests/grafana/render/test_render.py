@@ -13,6 +13,9 @@ from tests.grafana.written import DASHBOARDS, Json, panels
 from tests.support.prometheus import Prometheus
 from tests.support.readme import REPOSITORY
 
+# A week of scrapes repeats what a few reach, and any of these tests may be the first to ask for it.
+pytestmark = pytest.mark.no_cover
+
 PICTURES = REPOSITORY / ".tests" / "pictures"
 
 EMPTY_OF_DEMO = {
@@ -41,8 +44,6 @@ LARGEST = 400_000
 """Bytes of a picture in the README."""
 
 
-# A week of scrapes repeats what a few reach.
-@pytest.mark.no_cover
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_every_panel_shows_the_fleet(renderer: Renderer, known: Prometheus, name: str, theme: str) -> None:

@@ -376,12 +376,12 @@ def test_any_bytes_give_a_registration_or_a_reason(data: bytes) -> None:
     """
     Neither parser raises anything but the documented error, and none of them takes long.
     """
-    started = time.perf_counter()
+    started = time.thread_time()
     with contextlib.suppress(RegistrationError):
         from_rdap(data, DOMAIN)
     with contextlib.suppress(RegistrationError):
         from_whois(data.decode("latin-1"), DOMAIN)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 LINES = st.builds(
