@@ -147,10 +147,10 @@ class EndpointMemory:
         """
         self.shown.at_once += 1
         if not self.mixed:
-            # All of these may be led to the same server: to what has left they are one look.
+            # All of these may be led to the same server: to what has its turns they are one look.
             self.tries += 1
             for one in self.others:
-                one.sightings.wait()
+                one.sightings.left += one.sightings.returns > 0
 
     def _was_alone(self, facts: Facts, now: float) -> bool:
         """

@@ -101,8 +101,6 @@ class Sightings:
     """Looks since it came that were made at once after others."""
     turn: bool = False
     """True when what came after it may be there for a turn that is as long."""
-    waited: int = 0
-    """Looks since it left that say no more than others about whether it is gone."""
 
     def leave(
         self,
@@ -165,30 +163,20 @@ class Sightings:
         `undone`: what was there meanwhile was a mistake, and this one is there as if it had never been away.
         """
         if undone:
-            self.left = self.waited = 0
+            self.left = 0
             return
         if self.returns == RECENT:
             self.missed *= 1 - 1 / RECENT
         else:
             self.returns += 1
         self.missed += look - self.left
-        self.came, self.since, self.left, self.at_once, self.waited = look, now, 0, 0, 0
+        self.came, self.since, self.left, self.at_once = look, now, 0, 0
 
     def run(self, look: int) -> int:
         """
         Return how many looks before this one showed it in a row; those that were made at once are one.
         """
         return max(look - self.came - self.at_once, 1)
-
-    def wait(self) -> None:
-        """
-        Note that the last look says no more about whether this is gone than the one before it. Until it was
-        seen to have turns, what takes its place is as likely to be alone there as by all looks.
-        """
-        if self.returns:
-            self.left += 1
-        else:
-            self.waited += 1
 
     def note_turns(self) -> None:
         """
@@ -204,7 +192,7 @@ class Sightings:
         Return True while it may come back, after this look. It was seen `age` seconds ago.
         """
         in_time = self.limit is None or age < self.limit
-        return in_time and look - self.left - self.waited < self.patience and self.is_kept(look, age)
+        return in_time and look - self.left < self.patience and self.is_kept(look, age)
 
     def was_alone(self, look: int, now: float) -> bool:
         """

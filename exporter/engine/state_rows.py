@@ -289,7 +289,7 @@ def decode_turns(held: EndpointMemory, stored: object, certificates: Mapping[str
 
 def _sightings(stored: object) -> Sightings:
     came, since, left, returns, missed, patience, *rest = as_list(stored)  # Older versions had no rest.
-    limit, at_once, turn, waited = (*rest, *(None, 0, False, 0)[len(rest) :])[:4]
+    limit, at_once, turn = (*rest, *(None, 0, False)[len(rest) :])[:3]
     return Sightings(
         as_count(came),
         as_moment(since),
@@ -301,7 +301,6 @@ def _sightings(stored: object) -> Sightings:
         None if limit is None else as_moment(limit),
         as_count(at_once),
         as_flag(turn),
-        as_count(waited),
     )
 
 

@@ -241,8 +241,8 @@ def test_what_servers_show_by_turns_survives(
     ((text,),) = rows(path, "SELECT past FROM endpoint")
     older = json.loads(str(text))
     del older["turns"]["mixed"]
-    del older["turns"]["shown"][-4:]
-    del older["turns"]["others"][0][2][-4:]
+    del older["turns"]["shown"][-3:]
+    del older["turns"]["others"][0][2][-3:]
     changed(path, f"UPDATE endpoint SET past = '{json.dumps(older)}'")
     (loaded,) = endpoints(path).values()
     assert [one.sightings for one in loaded.others] == [replace(other.sightings, limit=None)]
