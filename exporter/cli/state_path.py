@@ -79,7 +79,7 @@ def _directories(environ: Mapping[str, str], package: Path) -> Iterator[Path]:
     # systemd, StateDirectory=: several are separated by colons.
     if service := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
         yield Path(service)
-    if package.is_dir():
+    if os.path.isdir(package):  # noqa: PTH112 - that of a Path raises where we may not look
         yield package
     # XDG Base Directory Specification: a relative path is invalid and must be ignored.
     users = Path(environ.get("XDG_STATE_HOME", ""))

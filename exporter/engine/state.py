@@ -87,7 +87,8 @@ class State:
         `clock` returns seconds since the epoch, for the names of files that are set aside.
         """
         self.path = Path(path)
-        if self.path.is_dir():
+        # Not that of a Path: before Python 3.14 it raises where we may not look, which is said when loading.
+        if os.path.isdir(path):  # noqa: PTH112
             self.path /= "state.sqlite"
         self.refused: StateError | None = None
         """The reason why the loaded file can't be written; None when it can."""
@@ -331,7 +332,7 @@ class State:
         Return the state in a file that can't be written; None when it can't be read either, or does not
         exist.
         """
-        if not self.path.is_file():
+        if not os.path.isfile(self.path):  # noqa: PTH113 - where we may not look, there is none
             return None
         name = quote(str(self.path.absolute()))
         # On a read-only file system, SQLite reads such a file only when told that nobody writes it.

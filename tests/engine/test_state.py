@@ -830,7 +830,7 @@ def test_a_directory_gets_a_file_in_it(
     assert len(endpoints(tmp_path)) == 1
 
 
-@pytest.fixture(params=["below a file", "in a missing directory", "in /proc"])
+@pytest.fixture(params=["below a file", "in a missing directory", "in /proc", "too long"])
 def unusable(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """
     A path where nobody, not even root, can make a file.
@@ -840,6 +840,7 @@ def unusable(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         "below a file": tmp_path / "file" / "state.sqlite",
         "in a missing directory": tmp_path / "missing" / "state.sqlite",
         "in /proc": Path("/proc/state.sqlite"),
+        "too long": tmp_path / ("x" * 300),
     }[request.param]
 
 
@@ -854,6 +855,24 @@ def test_a_path_that_can_not_be_written_says_what_to_do(unusable: Path) -> None:
         assert str(unusable) in str(raised.value)
         assert "will not survive a restart" in str(raised.value)
     state.close()
+
+
+def test_a_directory_of_somebody_else_says_what_to_do(tmp_path: Path) -> None:
+    """
+    A volume of another user, in which we can't even look for the file.
+    """
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    was = os.geteuid()
+    if was == 0:
+        # The superuser may look everywhere: be somebody else meanwhile.
+        os.seteuid(65534)
+    try:
+        with pytest.raises(StateError, match=r"can't keep state in .*Permission denied"):
+            State(str(closed / "state.sqlite")).load(NOW)
+    finally:
+        os.seteuid(was)
+        closed.chmod(0o700)
 
 
 def test_a_damaged_file_that_can_not_be_renamed_is_refused(path: Path) -> None:
