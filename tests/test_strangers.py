@@ -147,7 +147,7 @@ BANNERS = {
     "imap": (b"* BYE build-agent-7.internal is full\r\n", "its words"),
     "ftp": (b"build-agent-7.internal FTP\r\n", "its words"),
     "ldap": (b"SSH-2.0-build-agent-7.internal\r\n", "its words"),
-    "mysql": (b"\xff\x00\x00\x00\xff\x15\x04build-agent-7.internal", "its words"),
+    "mysql": (b"\x19\x00\x00\x00\xff\x15\x04build-agent-7.internal", "its words"),
     "mssql": (b"build-agent-7.internal", "its words"),
     "postgres": (b"build-agent-7.internal", "its words"),
     "rdp": (b"build-agent-7.internal", "its words"),
