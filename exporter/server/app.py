@@ -324,6 +324,8 @@ async def show_targets(request: web.Request) -> web.StreamResponse:
     Answer with the configured targets for Prometheus's http_sd_configs.
     """
     service = request.app[SERVICE]
+    # First: this is another thread than the one that changes them, and what is kept may be newer, not older.
+    changes = service.discovery.changes
     targets = service.discovery.targets
 
     def parts() -> Iterator[bytes]:
@@ -333,7 +335,7 @@ async def show_targets(request: web.Request) -> web.StreamResponse:
             before = b", "
         yield b"]" if targets else b"[]"
 
-    body = await request.app[RENDERINGS].get(("groups", service.discovery.changes), parts)
+    body = await request.app[RENDERINGS].get(("groups", changes), parts)
     return await answer(request, body, "application/json; charset=utf-8")
 
 
