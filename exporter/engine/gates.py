@@ -5,13 +5,14 @@ Pure: the clock is an argument. A load balancer with two thousand names is one a
 of them at once. This host's own addresses are no others' and have no gate.
 """
 
-import ipaddress
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
+
+from exporter.model.hosts import parse_ip
 
 T = TypeVar("T")
 
@@ -39,10 +40,8 @@ def is_own(address: str) -> bool:
     """
     Return True for what is on this host, or no address.
     """
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return True
+    parsed = parse_ip(address)
+    return parsed is None or parsed.is_loopback
 
 
 @dataclass(slots=True)

@@ -239,9 +239,6 @@ class Facts:
         """
         True when a client accepts or refuses what the endpoint presents; False for files and the like.
         """
-        if not self.chains:
-            # Most files have none, and each is asked three times in each scrape.
-            return self.tls is not None
         return self.tls is not None or any(chain.presented for chain in self.chains)
 
 
