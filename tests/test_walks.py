@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from exporter.engine.memory import identity
+from exporter.engine.memory import Memory
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
 from tests import walks
@@ -37,5 +37,6 @@ def test_what_a_property_calls_in_its_own_room_is_no_change_for_whoever_reads_it
     The memory asks a target's URL for its usual form, which the URL puts together with what stands beside it.
     """
     with walks.followed() as found:
-        assert identity(Target(parse_url("https://[::1]:8443"), "one")).startswith("https://[::1]:8443")
+        known = Memory().known(Target(parse_url("https://[::1]:8443"), "one"))
+    assert known.identity.startswith("https://[::1]:8443")
     assert list(found.changes) == []

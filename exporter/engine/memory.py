@@ -97,6 +97,8 @@ class EndpointMemory:
     """The times at which the target's name had this address."""
     plain: ProbeResult | None = None
     """The latest probe, without the answers of look-ups; None where it is repeated in each scrape."""
+    unconcerned: Facts | None = None
+    """What the target showed when no look-up had to do with it; None when one had."""
 
     def copy(self) -> "EndpointMemory":
         """
@@ -277,14 +279,6 @@ class TargetMemory:
         return max((held.past.trusted_at for held in there if held.past.trusted_at is not None), default=None)
 
 
-def identity(target: Target) -> str:
-    """
-    Return the key by which held facts belong to a target: a target of the same name and another URL has
-    another.
-    """
-    return f"{target.url.normal} {target.server_name or ''} {target.keys}"
-
-
 class Memory:
     """
     The state of all targets, by name.
@@ -300,10 +294,11 @@ class Memory:
         found = self._known.get(target.name)
         if found is not None and found.target is target:
             return found
-        means = identity(target)
-        if found is None or found.identity != means:
-            found = self._known[target.name] = TargetMemory(means)
+        if found is None or found.identity != target.identity:
+            found = self._known[target.name] = TargetMemory(target.identity)
         found.target, found.located = target, None
+        for held in found.endpoints.values():
+            held.unconcerned = None
         return found
 
     def restore(self, name: str, known: TargetMemory) -> None:

@@ -32,9 +32,10 @@ from exporter.judgement.coverage import Coverage
 from exporter.judgement.issued import NONE
 from exporter.judgement.verdicts import Verdict, judge_again
 from exporter.logs import fields
-from exporter.lookups.enrich import enrich, told
+from exporter.lookups.enrich import enrich, is_concerned, told
 from exporter.model.coverage import Rules
 from exporter.model.issuance import Issuance
+from exporter.model.observation import Facts, Observation
 from exporter.model.targets import Target
 from exporter.probes import PROBES
 from exporter.probes.dependencies import Dependencies
@@ -236,10 +237,15 @@ class Monitor:
         """
         if probe.address is None:
             return probe
+        held = self.memory.known(target).endpoints.get(probe.label)
+        if held is not None and held.unconcerned is not None and held.unconcerned is probe.observation.facts:
+            return probe
         try:
             observation = enrich(
                 probe.observation, target, probe.address, self._dependencies, self._dependencies.authorities
             )
+            if held is not None:
+                held.unconcerned = _unconcerned(probe.observation, target)
         except Exception as error:  # noqa: BLE001 - it is logged with its traceback
             observation = failure(error, target)
         facts = seen_facts(observation) if tell else None
@@ -474,3 +480,11 @@ class Monitor:
             one.judged = judge_again(one.judged, one.facts, target, anchors, now, held.past.habits)
         held.others = most_important(held.others, held.looks, now)
         return in_place(target, label, held, held.others, held.looks, now)
+
+
+def _unconcerned(seen: Observation, target: Target) -> Facts | None:
+    """
+    Return the facts of an observation if no look-up has to do with them, else None.
+    """
+    facts = seen_facts(seen)
+    return facts if facts is not None and not is_concerned(facts, target) else None

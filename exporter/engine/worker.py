@@ -41,8 +41,11 @@ from exporter.probes.tls import wire
 from exporter.probes.tls.handshake import HandshakeError, Seen, Shown, Unparsed, unparsed
 
 BITE = 32
-"""Ready sockets that are resumed in one go: nobody waits for anything else of this process. Their answers go
-in one frame, which wakes the first process once."""
+"""Ready sockets that are resumed in one go: nobody waits for anything else of this process."""
+
+
+TOGETHER = 0.003
+"""Seconds in which answers are gathered to go in one frame: each frame wakes the first process."""
 
 
 class Prober(asyncio.Protocol):
@@ -153,7 +156,7 @@ class Prober(asyncio.Protocol):
 
     def _tell(self, number: int, answer: Answer) -> None:
         if not self._answers:
-            self._network.loop.call_soon(self._send)
+            self._network.loop.call_later(TOGETHER, self._send)
         self._answers.append((number, answer))
         if isinstance(answer, Showed | Ended | Answered) and answer.shown is not None:
             self._size += sum(map(len, answer.shown[0])) + len(answer.shown[-1] or b"")

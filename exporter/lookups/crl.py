@@ -34,12 +34,17 @@ URLS = 3
 _READING = Pool("revocation lists", 2)
 
 
+def are_lists_wanted(_: Facts, target: Target) -> bool:
+    """
+    Return True when the target's revocation lists are to be downloaded.
+    """
+    return target.crl
+
+
 def revocation_lists(facts: Facts, target: Target, network: Network, authorities: Authorities) -> Facts:
     """
     Return the facts with the leaf's revocation list as item `crl`, and a fault for each revoked certificate.
     """
-    if not target.crl:
-        return facts
     items: list[Item] = []
     faults: list[FoundFault] = []
     unanswered: list[FailedLookup] = []

@@ -47,18 +47,24 @@ class Found:
     """The failure of some queries among answered ones; None when all were answered."""
 
 
+def are_to_be_checked(facts: Facts, target: Target) -> bool:
+    """
+    Return True when the names of the presented certificates are to be checked.
+
+    Where nobody asked for that, only those are that others look up too: see `_are_public`.
+    """
+    if target.dns_checks is None:
+        return target.proxy is None and _are_public(facts, target)
+    return target.dns_checks and bool(facts.chains)
+
+
 def checks(facts: Facts, target: Target, network: Network, _authorities: Authorities) -> Facts:
     """
     Return the facts with the result of the latest DNS checks of the presented certificates.
 
-    Where nobody asked for them, only those that others look up too are checked (see `_are_public`), and a
-    failed look-up is no news.
+    Where nobody asked for them, a failed look-up is no news.
     """
-    if target.dns_checks is False or not facts.chains:
-        return facts
     asked_for = target.dns_checks is not None
-    if not asked_for and (target.proxy is not None or not _are_public(facts, target)):
-        return facts
     chains = tuple(chain.certificates for chain in facts.chains)
     presented = tuple(one.fingerprint_sha256 for chain in chains for one in chain)
     # TLSA records are those of the server. All else depends on the certificate: one look-up for all targets.

@@ -2,22 +2,38 @@
 Enrichment: the results of look-ups, added to the facts after each probe of any kind.
 
 Each step takes the facts so far and returns them with more in them, or the same object when it has nothing to
-add or the target does not want it. Steps run at each scrape, so look-ups are made in the background.
+add. Steps run at each scrape, so look-ups are made in the background.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
-from exporter.lookups import crl, ocsp, renewal_information, staple
+from exporter.lookups import client_certificate, crl, ocsp, renewal_information, staple
 from exporter.lookups import dns as dns_checks
-from exporter.lookups.client_certificate import client_certificate, ours
 from exporter.model.observation import Facts, Failed, Item, Observation
 from exporter.model.reasons import Kind, Lookup
 from exporter.model.targets import Target
 from exporter.net.network import Network
 from exporter.pki.authorities import Authorities
 
-Step = Callable[[Facts, Target, Network, Authorities], Facts]
+
+class Step(NamedTuple):
+    """
+    One kind of look-up.
+    """
+
+    concerns: Callable[[Facts, Target], bool]
+    """Returns True when it has to do with facts of this target: these two alone decide that."""
+    add: Callable[[Facts, Target, Network, Authorities], Facts]
+    """Returns the facts that it concerns with what it knows by now."""
+
+
+def is_concerned(facts: Facts, target: Target) -> bool:
+    """
+    Return True when some look-up has to do with these facts; if none has, none ever adds to them.
+    """
+    return any(step.concerns(facts, target) for step in STEPS)
 
 
 def enrich(
@@ -29,14 +45,15 @@ def enrich(
     `address` is that of the endpoint, empty where only a proxy knows it.
     """
     if isinstance(seen, Failed) and seen.facts is None:
-        aside = ours(target, network)
+        aside = client_certificate.ours(target, network)
         return replace(seen, aside=aside) if aside else seen
     assert seen.facts is not None
     facts = before = seen.facts
     if target.crl or target.ocsp:
         authorities.seen_at(facts, address or target.url.host)
     for step in STEPS:
-        facts = step(facts, target, network, authorities)
+        if step.concerns(facts, target):
+            facts = step.add(facts, target, network, authorities)
     return seen if facts is before else replace(seen, facts=facts)
 
 
@@ -81,11 +98,11 @@ def _is_from(item: Item, lookup: Lookup) -> bool:
 
 
 STEPS: tuple[Step, ...] = (
-    client_certificate,
-    staple.staple,
-    crl.revocation_lists,
-    ocsp.responder,
-    renewal_information.renewal_information,
-    dns_checks.checks,
+    Step(client_certificate.is_presented, client_certificate.client_certificate),
+    Step(staple.has_or_needs_staple, staple.staple),
+    Step(crl.are_lists_wanted, crl.revocation_lists),
+    Step(ocsp.is_responder_wanted, ocsp.responder),
+    Step(renewal_information.has_known_issuer, renewal_information.renewal_information),
+    Step(dns_checks.are_to_be_checked, dns_checks.checks),
 )
 """The steps in the order in which they add to the facts."""

@@ -29,12 +29,17 @@ from exporter.pki.revocation import RevocationError, pointers
 _READING = Pool("ocsp", 2)
 
 
+def is_responder_wanted(_: Facts, target: Target) -> bool:
+    """
+    Return True when the responder is to be asked about the target's leaf.
+    """
+    return target.ocsp
+
+
 def responder(facts: Facts, target: Target, network: Network, authorities: Authorities) -> Facts:
     """
     Return the facts with the leaf's OCSP response as item `ocsp`, and a fault if the leaf is revoked.
     """
-    if not target.ocsp:
-        return facts
     items: list[Item] = []
     faults: list[FoundFault] = []
     unanswered: list[FailedLookup] = []

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from exporter.lookups.issuers import ANSWER_LIMIT, _failed, _good
 from exporter.lookups.merge import added, renewed
 from exporter.model.destinations import Range, host_range
-from exporter.model.observation import Certificate, Facts, FailedLookup, Renewal
+from exporter.model.observation import Certificate, Facts, FailedLookup, Item, Renewal
 from exporter.model.reasons import Kind, Lookup, Reason
 from exporter.model.targets import Target
 from exporter.net.background import Answer, LookupFailedError
@@ -21,6 +21,23 @@ ROUNDED_UP = 1 / 0.9
 """Look-ups are spread by a tenth to both sides. With this factor, none comes before the server wants it."""
 
 
+def has_known_issuer(facts: Facts, target: Target) -> bool:
+    """
+    Return True when the ACME server of a leaf's issuer is known, and to be asked.
+    """
+    return target.renewal_information and any(_directory(item, target) is not None for item in facts.items)
+
+
+def _directory(item: Item, target: Target) -> str | None:
+    """
+    Return the URL of the ACME server to ask about an item; None when there is none, or no need to ask.
+    """
+    leaf = item.certificate
+    if item.kind is not Kind.LEAF or leaf is None or item.renewal is not None:
+        return None
+    return target.acme.get(leaf.issuer_organization)
+
+
 def renewal_information(facts: Facts, target: Target, network: Network, authorities: Authorities) -> Facts:
     """
     Return the facts with the renewal time of each leaf, where the ACME server of its issuer is known.
@@ -28,16 +45,11 @@ def renewal_information(facts: Facts, target: Target, network: Network, authorit
     Leaves are presented by servers or stand in files. A renewal time that is already there stays: the manager
     of a certificate (cert-manager) knows best when it will renew.
     """
-    if not target.renewal_information:
-        return facts
     renewals: list[tuple[str, Renewal]] = []
     unanswered: list[FailedLookup] = []
     for item in facts.items:
-        leaf = item.certificate
-        if item.kind is not Kind.LEAF or leaf is None or item.renewal is not None:
-            continue
-        directory = target.acme.get(leaf.issuer_organization)
-        if directory is None:
+        leaf, directory = item.certificate, _directory(item, target)
+        if leaf is None or directory is None:
             continue
         window, failure = _window(leaf, directory, target, network, authorities)
         if window is not None:

@@ -12,14 +12,21 @@ from exporter.pki.authorities import Authorities
 from exporter.pki.ocsp import judge_staple, must_staple, outdated, unreadable_staple
 
 
+def has_or_needs_staple(facts: Facts, _: Target) -> bool:
+    """
+    Return True when a server stapled a response, or its certificate demands one.
+    """
+    return facts.tls is not None and any(
+        chain.staple is not None or must_staple(chain.leaf.der) for chain in facts.chains
+    )
+
+
 def staple(facts: Facts, target: Target, network: Network, authorities: Authorities) -> Facts:
     """
     Return the facts with the stapled response of each handshake as item `staple`, and its faults.
 
     A missing staple is a fault only if the certificate demands one (RFC 7633).
     """
-    if facts.tls is None:
-        return facts
     items: list[Item] = []
     faults: list[FoundFault] = []
     for chain in facts.chains:

@@ -163,6 +163,13 @@ class Target:
         """
         return bool(self.url.port) or self.url.scheme == "dns"
 
+    @property
+    def identity(self) -> str:
+        """
+        The key by which what was seen belongs to it: one of the same name and another URL has another.
+        """
+        return f"{self.url.normal} {self.server_name or ''} {self.keys}"
+
     def policy_of(self, kind: str, issuer: str | None, otherwise: Policy | None = None) -> Policy:
         """
         Return the policy of its items of this kind and issuer; `otherwise`, or its own, if no match fits.

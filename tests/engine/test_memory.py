@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.engine.by_turns import is_due
-from exporter.engine.memory import ROSTER_AGE, Memory, TargetMemory, identity
+from exporter.engine.memory import ROSTER_AGE, Memory, TargetMemory
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.judgement.history import Past
 from exporter.judgement.verdicts import Judged, Verdict
@@ -193,7 +193,7 @@ def test_endpoints_without_a_place_have_the_names_they_had() -> None:
         target(server_name="virtual.example.com"),
         target(keys="both"),
     ],
-    ids=lambda one: f"{one.name} {identity(one)}",
+    ids=lambda one: f"{one.name} {one.identity}",
 )
 def test_a_target_that_means_another_place_starts_anew(other: Target) -> None:
     """
@@ -253,7 +253,7 @@ def test_what_was_known_before_a_restart_is_taken_back() -> None:
     If the target still means the same place.
     """
     memory, of = Memory(), target()
-    before = TargetMemory(identity(of), roster={"a": NOW})
+    before = TargetMemory(of.identity, roster={"a": NOW})
     memory.restore(of.name, before)
     assert memory.known(of) is before
     other = Memory()
@@ -553,7 +553,7 @@ def test_addresses_that_rotate_are_not_compared_also_after_a_restart() -> None:
     """
     memory, site = Memory(), target()
     roster = dict.fromkeys(addresses(ADDRESS_LIMIT + 1), NOW)
-    memory.restore(site.name, TargetMemory(identity(site), roster=roster))
+    memory.restore(site.name, TargetMemory(site.identity, roster=roster))
     (label,) = memory.labels(site, ["192.0.2.1:443"], NOW)
     older = of("B", "ecdsa-256", begin=NOW - 2 * DAY, end=NOW + 60 * DAY)
     take(memory, site, seen(of("A", "rsa-2048"), label))

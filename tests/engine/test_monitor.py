@@ -343,7 +343,7 @@ async def test_a_fault_of_ours_in_a_look_up_is_that_of_its_target_alone(
             raise ZeroDivisionError
         return facts
 
-    monkeypatch.setattr(enrich, "STEPS", (broken,))
+    monkeypatch.setattr(enrich, "STEPS", (enrich.Step(lambda *_: True, broken),))
     async with watching(tmp_path, "healthy", "expired") as (watch, targets):
         healthy, expired = (await watch.scrape(targets, 5.0)).endpoints
     assert isinstance(healthy.held.observation, Observed)
@@ -447,6 +447,34 @@ async def test_probe_ignores_the_interval(tmp_path: Path) -> None:
         assert seen_at(await watch.scrape([changed], 5.0)) == {"healthy": 2}
 
 
+async def test_what_no_look_up_has_to_do_with_is_not_asked_of_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Until the settings of the target change.
+    """
+    asked: list[bool] = []
+
+    def concerns(_: Facts, target: Target) -> bool:
+        asked.append(target.crl)
+        return target.crl
+
+    def answered(facts: Facts, *_: object) -> Facts:
+        return added(facts, hazards=(FoundHazard(Hazard.NAME_NOT_RESOLVING, "an answer"),))
+
+    monkeypatch.setattr(enrich, "STEPS", (enrich.Step(concerns, answered),))
+    async with watching(tmp_path, "healthy") as (watch, (healthy,)):
+        await watch.scrape([healthy], 5.0)
+        await watch.probe(healthy, 5.0)
+        before = len(asked)
+        await watch.probe(healthy, 5.0)
+        assert len(asked) == before
+        for _ in range(2):
+            (row,) = (await watch.probe(replace(healthy, crl=True), 5.0)).endpoints
+            assert row.held.facts is not None
+            assert [one.detail for one in row.held.facts.hazards] == ["an answer"]
+
+
 async def test_answers_of_look_ups_are_added_between_probes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -458,7 +486,7 @@ async def test_answers_of_look_ups_are_added_between_probes(
     def answered(facts: Facts, *_: object) -> Facts:
         return added(facts, hazards=tuple(answers))
 
-    monkeypatch.setattr(enrich, "STEPS", (answered,))
+    monkeypatch.setattr(enrich, "STEPS", (enrich.Step(lambda *_: True, answered),))
     clock = Clock()
     async with watching(tmp_path, "healthy", clock=clock) as (watch, (healthy,)):
         rare = replace(healthy, interval=30 * 86400.0)

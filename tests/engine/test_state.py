@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from exporter.demo.minter import Minted
-from exporter.engine.memory import EndpointMemory, Memory, TargetMemory, identity
+from exporter.engine.memory import EndpointMemory, Memory, TargetMemory
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow, TargetRow
 from exporter.engine.snapshots import Snapshot
@@ -271,7 +271,7 @@ def test_who_a_target_is_and_its_roster_survive(
     memory.labels(target(), ["a", "b"], NOW)
     save(path, memory)
     known = load(path)[target().name]
-    assert known.identity == identity(target())
+    assert known.identity == target().identity
     assert known.roster == {"a": NOW, "b": NOW}
 
 

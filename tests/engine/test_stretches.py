@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.engine.collector import calm_collector, fit_collector
-from exporter.engine.memory import EndpointMemory, Memory, TargetMemory, identity
+from exporter.engine.memory import EndpointMemory, Memory, TargetMemory
 from exporter.engine.monitor import Monitor
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.saving import Saving
@@ -92,7 +92,7 @@ async def test_ten_thousand_failing_endpoints_of_one_target_hold_the_loop_only_b
         now = [NOW]
         monitor = Monitor(dependencies, 256, lambda: now[0])
         one = target("kubernetes://prod/*")
-        known = TargetMemory(identity(one))
+        known = TargetMemory(one.identity)
         for number in range(FLEET):
             facts = Facts((Item("tls.crt", Kind.LEAF, NOW - 10 * DAY, NOW + 2 * DAY),))
             known.endpoints[f"prod/s{number}"] = EndpointMemory(Observed(facts), 0.0, facts, NOW - 60)

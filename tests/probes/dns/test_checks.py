@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from exporter.demo.minter import Minted, root
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow
-from exporter.lookups.dns import checks
+from exporter.lookups.dns import are_to_be_checked, checks
 from exporter.lookups.dns_checking import NAMES_LIMIT, QUERIES_AT_A_TIME, UNASKED_AGAIN_AFTER, check
 from exporter.model.observation import Facts
 from exporter.model.policies import BUILT_IN, Match
@@ -155,17 +155,13 @@ def test_the_default_is_rationed_and_asks_nothing_about_private_issuers() -> Non
         leaf = values.certificate(issuer=organization)
         look = values.facts(leaf)
         one = values.target(dns_checks=None)
-        asked = Asked()
-        checks(look, one, cast("Network", asked), cast("Authorities", None))
-        assert bool(asked.keys) == is_asked
+        assert are_to_be_checked(look, one) == is_asked
     look = values.facts(values.certificate(issuer="Let's Encrypt"))
     for one in (
         values.target(dns_checks=False),
         values.target(proxy=parse_proxy("http://proxy.example.com:3128")),
     ):
-        asked = Asked()
-        assert checks(look, one, cast("Network", asked), cast("Authorities", None)) is look
-        assert asked.keys == []
+        assert not are_to_be_checked(look, one)
     # One look-up for all targets with the certificate.
     shared = Asked()
     for name in ("https://a.example.com", "https://b.example.com"):
@@ -204,9 +200,7 @@ def test_a_public_issuer_is_known_by_its_certificates(extension: x509.ExtensionT
     name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Some Regional Authority")])
     above = root(name, not_before=NOW - 900 * DAY, not_after=NOW + 900 * DAY)
     one = certificate(above.issue("www.example.test", NAMES, extensions=[(extension, False)]).der)
-    asked = Asked()
-    checks(values.facts(one), values.target(), cast("Network", asked), cast("Authorities", None))
-    assert bool(asked.keys) == is_asked
+    assert are_to_be_checked(values.facts(one), values.target()) == is_asked
 
 
 @pytest.mark.parametrize(
@@ -229,9 +223,7 @@ def test_what_is_renewed_by_acme_is_checked_unasked(
     stored = replace(look, chains=tuple(replace(one, presented=False) for one in look.chains))
     one = values.target(**settings)
     for seen, told in ((look, is_asked), (stored, False)):
-        asked = Asked()
-        checks(seen, one, cast("Network", asked), cast("Authorities", None))
-        assert bool(asked.keys) == told
+        assert are_to_be_checked(seen, one) == told
 
 
 class Asked:
