@@ -47,6 +47,10 @@ SETTLING = 1.0
 """Seconds between two rounds of look-ups, while some of the earlier ones have no answer."""
 
 
+TOGETHER = 0.03
+"""Seconds in which results are gathered: one after the other, between handshakes, each would take longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Scraping:
     """
@@ -379,6 +383,8 @@ class Monitor:
         more = True
         while more:
             more = await self._sweeper.more()
+            if more:
+                await asyncio.sleep(TOGETHER)
             await self._take_given()
 
     async def _take_given(self) -> None:

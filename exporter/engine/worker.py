@@ -40,10 +40,6 @@ from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls import wire
 from exporter.probes.tls.handshake import HandshakeError, Seen, Shown, Unparsed, unparsed
 
-BITE = 32
-"""Ready sockets that are resumed in one go: nobody waits for anything else of this process."""
-
-
 TOGETHER = 0.003
 """Seconds in which answers are gathered to go in one frame: each frame wakes the first process."""
 
@@ -204,7 +200,7 @@ def _digest(shown: Shown) -> bytes:
 
 async def _serve(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    prober = Prober(Network(loop, bite=BITE))
+    prober = Prober(Network(loop))
     await loop.create_connection(lambda: prober, sock=sock)
     await prober.ended
 

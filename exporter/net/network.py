@@ -17,7 +17,7 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.background import Lookups
 from exporter.net.calm import Calm
-from exporter.net.connection import BITE, Readiness
+from exporter.net.connection import Readiness
 from exporter.net.named_files import NamedFiles
 from exporter.net.resolver import RESOLVE_TIMEOUT, Addresses, Resolver, choose, has_route
 from exporter.net.time_to_live import time_to_live
@@ -36,18 +36,14 @@ class Network:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        bite: int = BITE,
     ) -> None:
-        """
-        `bite` is that of `Readiness`.
-        """
         self.loop = loop
         self.clock = clock
         """Seconds since the epoch. It may be set at any moment: for times that are shown or kept over a
         restart."""
         self.monotonic = monotonic
         """Seconds of a clock that never goes back. For all that is due some time after something else."""
-        self.readiness = Readiness(loop, bite)
+        self.readiness = Readiness(loop)
         self.resolver = Resolver(loop, learn=time_to_live)
         self.connections = 0
         """Number of conversations that probes began with servers."""

@@ -468,17 +468,16 @@ def test_a_deadline_that_is_over_is_over_at_once() -> None:
     run(work())
 
 
-@pytest.mark.parametrize("bite", [BITE, 2])
-def test_sockets_that_are_ready_together_go_on_a_few_at_a_time(bite: int) -> None:
+def test_sockets_that_are_ready_together_go_on_a_few_at_a_time() -> None:
     """
     Each may begin milliseconds of work: whoever else waits for the loop has its turn in between.
     """
 
     async def work() -> None:
-        readiness, turns = Readiness(asyncio.get_running_loop(), bite), 0
+        readiness, turns = Readiness(asyncio.get_running_loop()), 0
         with contextlib.ExitStack() as stack:
             waiting = []
-            for _ in range(10 * bite):
+            for _ in range(10 * BITE):
                 ours, theirs = (stack.enter_context(one) for one in socket.socketpair())
                 theirs.sendall(b"x")
                 deadline = asyncio.get_running_loop().time() + 30
@@ -487,7 +486,7 @@ def test_sockets_that_are_ready_together_go_on_a_few_at_a_time(bite: int) -> Non
                 turns += 1
                 done = sum(one.done() for one in waiting)
                 await asyncio.sleep(0)
-                assert sum(one.done() for one in waiting) - done <= bite
+                assert sum(one.done() for one in waiting) - done <= BITE
             readiness.close()
         assert turns >= 10
 
