@@ -182,6 +182,19 @@ def test_imports_leave_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch
         assert os.environ["SSL_CERT_FILE"] == os.environ["SSL_CERT_DIR"] == os.devnull
     assert os.environ["SSL_CERT_FILE"] == "/etc/ca.pem"
     assert "SSL_CERT_DIR" not in os.environ
+    assert "FROZENLIST_NO_EXTENSIONS" not in os.environ
+
+
+def test_the_collector_never_looks_at_what_imports_made() -> None:
+    """
+    Its first look afterwards would be at all of it.
+    """
+    with early.lean_imports():
+        assert not gc.isenabled()
+        made: list[list[None]] = [[] for _ in range(1000)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > len(made)
+    assert not any(one is made for one in gc.get_objects())
 
 
 def test_a_section_costs_nothing_where_it_is_not_used(tmp_path: Path) -> None:
