@@ -2,6 +2,7 @@
 TLS on the wire, from the first byte or after a STARTTLS dialogue, each address of the name an endpoint.
 """
 
+import asyncio
 import math
 from collections.abc import Awaitable
 from dataclasses import replace
@@ -389,6 +390,8 @@ async def converse(
 
     `read` makes the result of what was shown; None: it is parsed.
     """
+    # All that comes before is done for several targets in a row, as what follows a handshake.
+    await asyncio.sleep(0)
     connection = await open_connection(target, endpoint, network, trace, deadline)
     session: handshake.Session | None = None
     sni = target.sni
