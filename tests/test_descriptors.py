@@ -4,7 +4,7 @@ Descriptors: what each part may open fits below the limit.
 
 import pytest
 
-from exporter.engine.descriptors import CLIENTS, CONCURRENCY, OWN, WATCHES, client_slots, probe_slots
+from exporter.engine.descriptors import CLIENTS, CONCURRENCY, ENOUGH, OWN, WATCHES, client_slots, probe_slots
 from tests.support.readme import whole_text
 
 
@@ -22,8 +22,10 @@ def test_usual_limits_allow_the_default() -> None:
     With 1,024 open files nothing has to be said. With 256, looks and clients are fewer. The manual says
     where that begins.
     """
-    assert probe_slots(810) >= CONCURRENCY > probe_slots(809)
-    assert "(`ulimit -n`) is below 810 |" in whole_text()
+    assert probe_slots(810) >= ENOUGH > probe_slots(809)
+    assert probe_slots(2688) >= CONCURRENCY > probe_slots(2687)
+    assert "is below 2688, with a warning if it is below 810 or the flag is set |" in whole_text()
+    assert f"a limit of 1024 allows {probe_slots(1024)} probes at a time" in whole_text().replace("\n", " ")
     assert (probe_slots(256), client_slots(256)) == (48, 32)
 
 

@@ -32,6 +32,7 @@ from exporter.engine.open_files import fitting
 from exporter.judgement.coverage import Gap
 from exporter.logs import fields
 from exporter.model.foreign_text import printable
+from exporter.net import event_loop
 from exporter.net.regular_files import is_there
 from exporter.passwords import shown
 from exporter.probes.dependencies import Dependencies
@@ -260,7 +261,7 @@ def unwatched(config: Config, groups: Sequence[Group], timeout: float) -> Group:
     # What can't be seen is no matter here.
     logging.getLogger().setLevel(logging.ERROR)
     rules = replace(config.coverage, private=True)
-    scrape = asyncio.run(one_shot.look(targets, timeout, fitting(CONCURRENCY), None, rules))
+    scrape = event_loop.run(one_shot.look(targets, timeout, fitting(CONCURRENCY), None, rules))
     gaps = scrape.coverage
     notes = [
         f"{one.name} is {_on(one)}: which hosts there are, only your DNS knows" for one in gaps.wildcards

@@ -30,6 +30,7 @@ from exporter.model.errors import ProbeError
 from exporter.model.hosts import TargetError
 from exporter.model.schemes import SCHEMES
 from exporter.model.targets import Target
+from exporter.net import event_loop
 from exporter.net.named_files import LIMIT
 from exporter.net.regular_files import is_there, read
 from exporter.passwords import without_secrets
@@ -97,7 +98,7 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
         sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(stderr=True) if sys.stderr.isatty() else None
     rules = config.coverage if config.coverage.alert and not options.urls else None
-    scrape = asyncio.run(look(tuple(targets.values()), timeout, fitting(CONCURRENCY), console, rules))
+    scrape = event_loop.run(look(tuple(targets.values()), timeout, fitting(CONCURRENCY), console, rules))
     return scrape, refused
 
 

@@ -33,6 +33,7 @@ from exporter.engine.gates import Limits
 from exporter.engine.open_files import fitting
 from exporter.logs import fields
 from exporter.model.hosts import join_host_port
+from exporter.net import event_loop
 from exporter.net.calm import Rests
 from exporter.server.app import application
 from exporter.server.clients import Clients
@@ -104,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
             mine = tuple(one for one in config.targets if is_mine(one.name))
             return replace(config, targets=mine, is_mine=is_mine)
 
-        asyncio.run(start(options, configuration, port)).cancel()
+        event_loop.run(start(options, configuration, port)).cancel()
     except (ConfigError, ListenError) as error:
         return fail(str(error))
     return 0

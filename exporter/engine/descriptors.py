@@ -13,10 +13,14 @@ CLIENTS = 512
 """Largest number of client connections, however many the limit allows."""
 
 
-CONCURRENCY = 256
+CONCURRENCY = 1024
 """
-Default number of probes at a time. Each takes some 50 kB; more are of use when most servers are far away.
+Default of the most probes at a time, each of which takes some 50 kB: see `widening`.
 """
+
+
+ENOUGH = 256
+"""Probes at a time with which a sweep of usual servers is not much slower."""
 
 
 WATCHES = 2

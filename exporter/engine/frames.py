@@ -145,6 +145,8 @@ class News(NamedTuple):
     """By the number of the request."""
     phases: list[tuple[int, str]]
     """What conversations under way do now, as in `Trace.phase`, by the number of the request."""
+    rest: float | None = None
+    """Share of the time since it was told last in which the worker had nothing to do; None: not told now."""
 
 
 def pack(value: Orders | News) -> bytes:

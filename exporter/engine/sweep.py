@@ -23,10 +23,11 @@ from exporter.engine.reserve import nothing_reserved
 from exporter.engine.results import Given, ProbeResult, TargetResult, seen_facts
 from exporter.engine.sightings import CERTAIN
 from exporter.engine.slices import in_slices
+from exporter.engine.widening import BEGIN, Widening
 from exporter.engine.workers import Workers
 from exporter.logs import fields
 from exporter.model.errors import LeftOutError, Outcome
-from exporter.model.observation import Facts, Failed, Observation, Observed
+from exporter.model.observation import Facts, Failed, Observed
 from exporter.model.targets import Target
 from exporter.net.connection import BITE
 from exporter.net.turns import NEVER, Job, Turns
@@ -89,7 +90,8 @@ class Sweeper:
         """Number of sweeps that are not over."""
         self._alone = True
         """True while no two sweeps overlap."""
-        self._far: Turns[_Work] = Turns(concurrency)
+        self._far: Turns[_Work] = Turns(min(BEGIN, concurrency))
+        self._widening = Widening(dependencies.loop, self._far, concurrency, workers, self._go_on)
         self._local: Turns[_Work] = Turns(LOCAL_AT_A_TIME)
         self._current: dict[str, Progress] = {}
         """By target name, the progress of targets in a sweep under way."""
@@ -161,6 +163,7 @@ class Sweeper:
         sweep.begun = True
         if sweep.left:
             self._end_when_due(sweep)
+            self._widening.begin(sweep.left)
             self._go_on()
         else:
             self._end(sweep)
@@ -403,16 +406,13 @@ class Sweeper:
         failed, facts = await caught(
             partial(look, target, endpoint, self._dependencies, trace), target, trace
         )
-        observation: Observation
-        if facts is None:
-            assert failed is not None
-            observation = failed
+        if failed is not None:
             # Its name may lead to another address since then.
             self._dependencies.resolver.forget(target.url.host)
             # A server's words are no format.
             trace.note("failed: %s: %s", failed.reason, failed.detail)
-        else:
-            observation = Observed(facts)
+        observation = Observed(facts) if facts is not None else failed
+        assert observation is not None
         steps = tuple([(when - started, words) for when, words in trace.steps]) if trace.steps else ()
         return ProbeResult(label, observation, loop.time() - started, steps, started, endpoint.address)
 
@@ -484,6 +484,8 @@ class Sweeper:
 
     def _close(self, sweep: Sweep) -> None:
         self._under_way -= 1
+        if not self._under_way:
+            self._widening.end()
         self._news.set()
         sweep.over.set_result(None)
 

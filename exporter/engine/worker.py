@@ -35,6 +35,7 @@ from exporter.model.caches import BUDGET
 from exporter.model.errors import NoDescriptorError, ProbeError
 from exporter.model.targets import Target
 from exporter.net.connection import TICK
+from exporter.net.event_loop import Rest, run
 from exporter.net.network import Network
 from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls import wire
@@ -53,6 +54,7 @@ class Prober(asyncio.Protocol):
         self.ended: asyncio.Future[None] = network.loop.create_future()
         """Done when the first process closed its end, or has ended."""
         self._network = network
+        self._rest = Rest(network.loop)
         self._frames = Frames()
         self._targets: dict[int, Target] = {}
         self._under_way: dict[int, asyncio.Task[Answer]] = {}
@@ -172,7 +174,7 @@ class Prober(asyncio.Protocol):
         changed = [(one, trace.phase) for one, (trace, told) in self._traces.items() if trace.phase != told]
         for number, phase in changed:
             self._traces[number] = (self._traces[number][0], phase)
-        self._transport.write(pack(News([], changed)))
+        self._transport.write(pack(News([], changed, self._rest.share())))
         self._ticking = self._network.loop.call_later(TICK, self._tick) if self._under_way else None
 
 
@@ -214,7 +216,7 @@ def main(descriptor: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     BUDGET.fit(0)
     calm_collector()
-    asyncio.run(_serve(socket.socket(fileno=descriptor)))
+    run(_serve(socket.socket(fileno=descriptor)))
     # Without waiting for conversations under way.
     os._exit(0)
 

@@ -102,6 +102,8 @@ class Worker(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.ready = False
         """True while it answers."""
+        self.rest = 0.0
+        """Share of the time lately in which it had nothing to do; 0 until it tells."""
         self.process: subprocess.Popen[bytes] | None = None
         """None before the first start, and once its end was noticed."""
         self._loop = loop
@@ -247,6 +249,8 @@ class Worker(asyncio.Protocol):
     def _take(self, news: News) -> None:
         self.ready = True
         self._heard = self._loop.time()
+        if news.rest is not None:
+            self.rest = news.rest
         for number, phase in news.phases:
             if (asked := self._asked.get(number)) is not None:
                 asked.trace.phase = phase
@@ -318,6 +322,7 @@ class Worker(asyncio.Protocol):
         self._due = max(self._due, deadline)
         if self._listening is None:
             self._heard = self._loop.time()
+            self.rest = 0.0
             self._listening = self._loop.call_later(SILENT_AFTER, self._listen)
         self._order().requests.append((number, index, description, manner, deadline))
         try:

@@ -69,6 +69,13 @@ class Workers:
         """
         return all(one.ready for one in self._workers)
 
+    @property
+    def rest(self) -> float:
+        """
+        Share of the time lately in which the busiest worker that answers had nothing to do; 1 without any.
+        """
+        return min((one.rest for one in self._workers if one.ready), default=1.0)
+
     def serve(self, targets: tuple[Target, ...]) -> None:
         """
         Have workers for these targets, and start those again that ended. Does little if it has them already.

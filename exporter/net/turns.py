@@ -36,19 +36,23 @@ class Turns(Generic[T]):
     """
 
     def __init__(self, places: int) -> None:
+        self.resize(places)
+        self._number = count()
+        self._quick: list[tuple[float, int, int, Job[T]]] = []
+        self._rest: list[tuple[float, int, int, Job[T]]] = []
+        self._quick_at_work = 0
+        self._rest_at_work = 0
+
+    def resize(self, places: int) -> None:
         """
-        `places` is at least two: one for the quick, one for the rest.
+        Have so many places from now on, at least two: one for the quick, one for the rest. Of fewer than
+        before, those that are held are taken away once they are given back.
         """
         self.places = max(2, places)
         self.certain = max(1, self.places // 4)
         """Places that the rest gets before the quick do."""
         self.most = self.places - max(1, self.places // 8)
         """Places that the rest may hold. The others stay free for the quick, whenever these come."""
-        self._number = count()
-        self._quick: list[tuple[float, int, int, Job[T]]] = []
-        self._rest: list[tuple[float, int, int, Job[T]]] = []
-        self._quick_at_work = 0
-        self._rest_at_work = 0
 
     def add(self, work: T, last_turn: float, order: int, *, quick: bool) -> None:
         """

@@ -6,6 +6,7 @@ made to do on demand.
 """
 
 import asyncio
+import contextlib
 import errno
 import gc
 import logging
@@ -24,6 +25,7 @@ from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.slices import in_slices
 from exporter.engine.sweep import Sweeper
+from exporter.engine.widening import BEGIN
 from exporter.model.errors import LeftOut, ProbeError
 from exporter.model.observation import Facts, Failed, Observed
 from exporter.model.probers import WIRE
@@ -31,6 +33,7 @@ from exporter.model.reasons import Reason
 from exporter.model.schemes import SCHEMES, Scheme
 from exporter.model.targets import Target
 from exporter.model.urls import Url
+from exporter.net import event_loop
 from exporter.net.connection import connect_error
 from exporter.net.turns import Turns
 from exporter.probes import PROBES
@@ -464,6 +467,31 @@ async def test_what_needs_no_network_does_not_wait_for_its_turn_there(fake: Fake
         "another": ["timeout"],
         "file": ["seen"],
     }
+
+
+def test_more_looks_are_under_way_while_all_wait_for_far_servers(fake: Fake) -> None:
+    """
+    Here none answers before twice as many are asked as a sweep begins with.
+    """
+    names = [f"far-{number}" for number in range(3 * BEGIN)]
+    enough = asyncio.Event()
+
+    async def far(_: Target, __: Endpoint) -> Facts:
+        if len(fake.looked) > 2 * BEGIN:
+            enough.set()
+        await enough.wait()
+        return FACTS
+
+    async def run() -> bool:
+        loop = asyncio.get_running_loop()
+        with contextlib.closing(Dependencies(loop)) as network:
+            sweeper = Sweeper(network, Memory(), 1024, lambda: NOW)
+            one = sweeper.sweep([fake_target(name) for name in names], loop.time() + 60.0)
+            await one.over
+            return one.complete
+
+    fake.behaviour = far
+    assert event_loop.run(run())
 
 
 def test_no_more_looks_are_under_way_than_allowed(fake: Fake) -> None:
