@@ -91,12 +91,14 @@ class Config:
         fitting = [one.match for one in self.matches if not one.schemes or url.scheme in one.schemes]
         whole = next((one.policy for one in fitting if not one.kinds and not one.issuers), None)
         policy = own.policy or whole or settings.policy or self.policies[AUTOMATIC.name]
+        # Where none is configured they are one object for all targets.
+        matches = (*fitting, *self.by_kind) if fitting else self.by_kind
         intervals = (own.interval, policy.interval, settings.interval)
         return Target(
             url,
             name,
             policy,
-            () if own.policy is not None else (*fitting, *self.by_kind),
+            () if own.policy is not None else matches,
             issuers=settings.issuers,
             labels=tuple(sorted(settings.labels.items())),
             timeout=settings.timeout,

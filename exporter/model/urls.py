@@ -4,6 +4,7 @@ Target URLs: schemes, hosts, ports and paths, each fault with a message.
 
 import difflib
 import re
+import sys
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
@@ -119,7 +120,8 @@ def parse_url(text: str) -> Url:
             f"{shown(text)} is not a URL: a {text[-1]!r} is behind it, write {_as_target(inner)}"
         )
     scheme, separator, rest = text.partition(":")
-    scheme = scheme.lower()
+    # One object for all targets.
+    scheme = sys.intern(scheme.lower())
     if not separator or not scheme or (scheme not in SCHEMES and not rest.startswith("//")):
         if is_network(text):
             search = f"expiry-exporter discover 'networks: {{cidr: [{text}]}}'"
