@@ -103,6 +103,8 @@ def _about(leaf: Certificate) -> tuple[str, tuple[str, ...], bool]:
     """
     # Sorted, not a set: a set takes four times the room, and there is one for each leaf.
     names = tuple(sorted({*leaf.dns_names, *leaf.ip_addresses}))
+    # Most have one name only, or a few in order: then they are not kept twice.
+    names = leaf.dns_names if names == leaf.dns_names else names
     return _use(leaf), names, _is_of_each_host(leaf)
 
 

@@ -46,6 +46,10 @@ time or strength (a name, a date, a protocol, a missing intermediate): a renewed
 """
 
 
+_ALWAYS = (-inf, inf)
+"""The times from and until which a verdict holds that no date changes. The same objects for all."""
+
+
 _OUT_OF_TIME = frozenset({Fault.CHAIN_EXPIRED, Fault.CHAIN_NOT_YET_VALID})
 
 
@@ -129,7 +133,7 @@ def judge_facts(
     """
     found: list[FoundFault] = list(facts.faults)
     trusted: dict[str, bool] = {}
-    valid_from, valid_until = float("-inf"), float("inf")
+    valid_from, valid_until = _ALWAYS
     ended: dict[str, bool] = {}
     in_files = 0
     for chain in facts.chains:

@@ -190,20 +190,27 @@ def parse_der(der: bytes) -> Certificate:
     constraints = extensions.get(x509.BasicConstraints)
     key_usage = extensions.get(x509.KeyUsage)
     purposes = extensions.get(x509.ExtendedKeyUsage)
+    dns_names: tuple[str, ...] = ()
+    if alternative:
+        dns_names = tuple(map(printable, alternative.get_values_for_type(x509.DNSName)))
+    common_name = _last(subject, NameOID.COMMON_NAME)
+    if dns_names[:1] == (common_name,):
+        # Nearly always: then it is kept once.
+        common_name = dns_names[0]
     return Certificate(
         fingerprint_sha256=sha256(der).hexdigest(),
         der=der,
         subject=printable(subject.rfc4514_string()),
         issuer=issuer,
         issuer_organization=organization,
-        common_name=_last(subject, NameOID.COMMON_NAME),
+        common_name=common_name,
         serial=serial,
         not_before=not_before,
         not_after=not_after,
         key_algorithm=key_algorithm,
         key_bits=key_bits,
         signature_hash=_signature_hash(loaded),
-        dns_names=tuple(map(printable, alternative.get_values_for_type(x509.DNSName))) if alternative else (),
+        dns_names=dns_names,
         ip_addresses=_ip_addresses(alternative) if alternative else (),
         is_ca=constraints is not None and constraints.ca,
         key_usage=None if key_usage is None else _key_usage(key_usage),

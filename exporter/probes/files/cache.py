@@ -129,7 +129,8 @@ class Files:
         self._loop = loop
         self._clock = clock
         self._monotonic = monotonic
-        self._entries: dict[tuple[str, str | None], _Entry] = {}
+        self._entries: dict[str | None, dict[str, _Entry]] = {}
+        """By password and path: hardly any file has a password, and none needs a key of its own to hold it."""
         self._matched: dict[str, tuple[str, ...]] = {}
         self._searched: dict[str, float] = {}
         self._cleaned = monotonic()
@@ -322,7 +323,8 @@ class Files:
         """
         Return the outcome of a file, and the reason why a pattern leaves it out; empty when it does not.
         """
-        entry = self._entries.get((path, password))
+        entries = self._entries.setdefault(password, {})
+        entry = entries.get(path)
         if entry is not None and entry.stamps:
             entry.used = self._monotonic()
             if all(stamp_of(where) == stamp for where, stamp in entry.stamps):
@@ -345,7 +347,7 @@ class Files:
         # Without stamps it is read again the next time, and only `had_items` is kept.
         stamps = tuple(looked.stamps.items()) if looked.settled else ()
         had_items = had_items or bool(parsed.items)
-        self._entries[path, password] = _Entry(stamps, outcome, had_items, why, self._monotonic())
+        entries[path] = _Entry(stamps, outcome, had_items, why, self._monotonic())
         return outcome, why
 
     def _clean(self, now: float) -> None:
@@ -355,8 +357,9 @@ class Files:
         if now - self._cleaned < FORGET_AFTER / 8:
             return
         self._cleaned = now
-        for key in [key for key, one in list(self._entries.items()) if one.used < now - FORGET_AFTER]:
-            self._entries.pop(key, None)
+        for entries in list(self._entries.values()):
+            for path in [path for path, one in list(entries.items()) if one.used < now - FORGET_AFTER]:
+                entries.pop(path, None)
 
 
 def _tolerated(path: str, outcome: Outcome, why: str, tolerance: Tolerance) -> Outcome:
