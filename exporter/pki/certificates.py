@@ -191,7 +191,7 @@ def parse_der(der: bytes) -> Certificate:
     key_usage = extensions.get(x509.KeyUsage)
     purposes = extensions.get(x509.ExtendedKeyUsage)
     dns_names: tuple[str, ...] = ()
-    if alternative:
+    if alternative is not None:
         dns_names = tuple(map(printable, alternative.get_values_for_type(x509.DNSName)))
     common_name = _last(subject, NameOID.COMMON_NAME)
     if dns_names[:1] == (common_name,):
@@ -211,7 +211,7 @@ def parse_der(der: bytes) -> Certificate:
         key_bits=key_bits,
         signature_hash=_signature_hash(loaded),
         dns_names=dns_names,
-        ip_addresses=_ip_addresses(alternative) if alternative else (),
+        ip_addresses=_ip_addresses(alternative) if alternative is not None else (),
         is_ca=constraints is not None and constraints.ca,
         key_usage=None if key_usage is None else _key_usage(key_usage),
         extended_key_usage=(
