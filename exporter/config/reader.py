@@ -390,9 +390,9 @@ class _Reading:
         """
         Warn of each key of a target that has no effect there. Keys of `defaults` may be for other targets.
         """
-        used = SCHEMES[scheme].prober.settings
+        used, written = SCHEMES[scheme].prober.settings, entry.model_fields_set
         for key, words in _USES.items():
-            if key in entry.model_fields_set and key not in used and not _is_off(getattr(entry, key)):
+            if key in written and key not in used and not _is_off(getattr(entry, key)):
                 why = f"it is for {words}, and this target has {scheme!r}"
                 self.warn((*loc, key), f"does nothing here: {why}; remove the key")
 

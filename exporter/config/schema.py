@@ -187,6 +187,9 @@ class Settings(Part):
         written = {key: getattr(self, key) for key in self.model_fields_set & Settings.model_fields.keys()}
         if self.password is not None:
             written |= {"password_file": self.password_file, "password_env": self.password_env}
+        if not written:
+            # Most targets are but a URL.
+            return defaults
         return defaults.model_copy(update={**written, "labels": {**defaults.labels, **self.labels}})
 
 
