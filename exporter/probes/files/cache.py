@@ -130,7 +130,7 @@ class Files:
         self._clock = clock
         self._monotonic = monotonic
         self._entries: dict[str | None, dict[str, _Entry]] = {}
-        """By password and path: hardly any file has a password, and none needs a key of its own to hold it."""
+        """By password and path: hardly any file has one, and none needs a key of its own to hold it."""
         self._matched: dict[str, tuple[str, ...]] = {}
         self._searched: dict[str, float] = {}
         self._cleaned = monotonic()

@@ -94,7 +94,9 @@ STEP = 0.004
 """Seconds in whose steps Linux counts the CPU time of other threads, as a rule."""
 
 
-@pytest.mark.parametrize("spent", [monotonic, lambda: monotonic() // STEP * STEP], ids=["at once", "in steps"])
+@pytest.mark.parametrize(
+    "spent", [monotonic, lambda: monotonic() // STEP * STEP], ids=["at once", "in steps"]
+)
 async def test_one_thread_reads_while_that_is_all_work(
     spent: Callable[[], float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
