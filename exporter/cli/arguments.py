@@ -161,7 +161,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         dest="processes",
         metavar="N",
         type=positive,
-        help="processes that probe servers; 1: only the first (default: from 500 servers on, one "
+        help="processes that probe servers; 1: only the first (default: from 2500 servers on, one "
         "for each processor, at most 4)",
     )
 

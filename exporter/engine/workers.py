@@ -18,8 +18,9 @@ from exporter.probes import PROBES
 from exporter.probes.base import Endpoint, Trace
 from exporter.probes.tls import wire
 
-FEWEST = 500
-"""Targets from which workers are of use, where the number of processes is not set."""
+FEWEST = 2500
+"""Targets from which workers are of use, where the number of processes is not set: the first process alone
+takes more than a second for so many. For fewer it takes an eighth less CPU time, and 50 MB less memory."""
 
 
 MOST = 3
