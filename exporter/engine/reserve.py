@@ -77,7 +77,10 @@ class Reserve:
     _known: deque[_Rate] = field(default_factory=partial(deque, maxlen=MEASURED))
     """Of all endpoints, in the latest responses of which little was written anew."""
     _anew: deque[_Rate] = field(default_factory=partial(deque, maxlen=MEASURED))
-    """Of the endpoints that were written anew, in the others: the seconds that each took more."""
+    """
+    Of the endpoints that were written anew, in the others: the seconds that each took more. While nothing is
+    known of the rest, each took as much as any.
+    """
     _cut: deque[float] = field(default_factory=partial(deque, maxlen=MEASURED))
     """Numbers of endpoints that were cut off, of the latest responses."""
     _sending: deque[float] = field(default_factory=partial(deque, maxlen=MEASURED))
@@ -92,8 +95,9 @@ class Reserve:
         if endpoints:
             spent, anew = max(0.0, making - FIXED), self._written_anew(endpoints, cut)
             if anew > MOSTLY_KNOWN * endpoints:
-                usual = endpoints * max(_telling(self._known, endpoints), default=0.0)
-                self._anew.append(_Rate(anew, max(0.0, spent - usual) / anew))
+                usual = _telling(self._known, endpoints)
+                each = (spent - endpoints * max(usual)) / anew if usual else spent / endpoints
+                self._anew.append(_Rate(anew, max(0.0, each)))
             else:
                 self._known.append(_Rate(endpoints, spent / endpoints))
             self._cut.append(cut)

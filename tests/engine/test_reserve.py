@@ -77,6 +77,17 @@ def test_an_answer_in_which_much_was_new_says_nothing_of_the_others() -> None:
     assert reserve.seconds(1000, 100.0, cut=1000) == pytest.approx(FIXED + SLACK * 0.7)
 
 
+def test_what_all_took_is_not_charged_to_the_few_that_were_new() -> None:
+    """
+    A second answer with less time, in which a fifth was cut off: if these few had taken all of its time, all
+    the others would be as slow, and half of the next scrape's time would be kept free for nothing.
+    """
+    reserve = Reserve()
+    reserve.note(3600, 500, FIXED + 0.9, 0.0)
+    reserve.note(3600, 1220, FIXED + 0.6, 0.0)
+    assert reserve.seconds(3600, 100.0, cut=1220) == pytest.approx(FIXED + SLACK * (0.9 + 0.9 / 5))
+
+
 def test_a_list_that_was_found_meanwhile_has_the_time_of_a_first_answer() -> None:
     """
     A hundred targets told nothing about ten thousand new ones.
@@ -88,7 +99,7 @@ def test_a_list_that_was_found_meanwhile_has_the_time_of_a_first_answer() -> Non
     assert reserve.seconds(10_000, 100.0) == pytest.approx(FIXED + SLACK * 9900 * FIRST)
     # It was measured now, and nothing is new the next time.
     reserve.note(10_000, 0, FIXED + 3.0, 0.0)
-    assert reserve.seconds(10_000, 100.0) == pytest.approx(FIXED + SLACK * 3.0 * 10_000 / 9900)
+    assert reserve.seconds(10_000, 100.0) == pytest.approx(FIXED + SLACK * 3.0)
     reserve.note(10_000, 0, FIXED + 1.0, 0.0)
     assert reserve.seconds(10_000, 100.0) == pytest.approx(FIXED + SLACK * 1.0)
 
