@@ -71,6 +71,9 @@ class Readiness:
             # Not left to the timer: bytes that come in step with it would be there at each of its checks.
             future.set_exception(TimeoutError())
             return future
+        if self._epoll.closed:
+            # The process ends, and cancels soon whoever still waits.
+            return future
         self._waiting[fd] = (future, deadline)
         if registered:
             self._epoll.modify(fd, events | select.EPOLLONESHOT)

@@ -418,6 +418,26 @@ def test_a_connection_is_made_and_closed(host: str) -> None:
     assert run(work()) == -1
 
 
+def test_who_reads_on_when_the_process_ends_waits_and_does_not_fail() -> None:
+    """
+    A server that drips bytes wakes its probe also after the last scrape: that is no error for the log.
+    """
+
+    async def work() -> bool:
+        loop = asyncio.get_running_loop()
+        readiness = Readiness(loop)
+        with misbehaving.serving(misbehaving.dripping(b"x", 0.01)) as port:
+            connection = await connect(readiness, "127.0.0.1", port, loop.time() + 5)
+            await connection.wait_readable()
+            readiness.close()
+            later = connection.wait_readable()
+            await asyncio.sleep(0.1)
+            connection.close()
+        return later.done()
+
+    assert not run(work())
+
+
 async def read_for_ever(connection: Connection) -> None:
     """
     Wait and read, until a wait fails.
