@@ -297,7 +297,7 @@ class Memory:
         if found is None or found.identity != target.identity:
             found = self._known[target.name] = TargetMemory(target.identity)
         found.target, found.located = target, None
-        for held in found.endpoints.values():
+        for held in (*found.endpoints.values(), *found.absent.values()):
             held.unconcerned = None
         return found
 

@@ -475,6 +475,34 @@ async def test_what_no_look_up_has_to_do_with_is_not_asked_of_them_again(
             assert [one.detail for one in row.held.facts.hazards] == ["an answer"]
 
 
+async def test_what_an_address_that_was_away_shows_is_asked_of_look_ups_after_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The settings changed while the name led elsewhere.
+    """
+
+    def answered(facts: Facts, *_: object) -> Facts:
+        return added(facts, hazards=(FoundHazard(Hazard.NAME_NOT_RESOLVING, "an answer"),))
+
+    step = enrich.Step(lambda _, target: target.crl, answered)
+    monkeypatch.setattr(enrich, "STEPS", (step,))
+    async with watching(tmp_path, "healthy") as (watch, (healthy,)):
+        for _ in range(2):
+            await watch.scrape([healthy], 5.0)
+        known = watch.memory.known(healthy)
+        ((label, held),) = known.endpoints.items()
+        assert held.unconcerned is not None
+        del known.endpoints[label]
+        known.absent[label] = held
+        wanted = replace(healthy, crl=True)
+        for _ in range(3):
+            (row,) = (await watch.scrape([wanted], 5.0)).endpoints
+            assert row.held is not held
+            assert row.held.facts is not None
+            assert [one.detail for one in row.held.facts.hazards] == ["an answer"]
+
+
 async def test_answers_of_look_ups_are_added_between_probes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
