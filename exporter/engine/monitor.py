@@ -242,7 +242,9 @@ class Monitor:
         if probe.address is None:
             return probe
         held = self.memory.known(target).endpoints.get(probe.label)
-        if held is not None and held.unconcerned is not None and held.unconcerned is probe.observation.facts:
+        facts = probe.observation.facts
+        # Others than look-ups know things, too, that are to be told.
+        if held is not None and not tell and facts is not None and held.unconcerned is facts:
             return probe
         try:
             observation = enrich(

@@ -503,6 +503,20 @@ async def test_what_an_address_that_was_away_shows_is_asked_of_look_ups_after_a_
             assert [one.detail for one in row.held.facts.hazards] == ["an answer"]
 
 
+async def test_each_probe_that_tells_its_steps_tells_what_look_ups_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Also where no look-up has to do with it: others than these know the time of a renewal.
+    """
+    monkeypatch.setattr("exporter.engine.monitor.told", lambda *_: ["what is known"])
+    async with watching(tmp_path, "healthy") as (watch, (healthy,)):
+        for _ in range(3):
+            ((result,)) = (await watch.probe(healthy, 5.0, trace_steps=True)).results
+            (look,) = result.looks
+            assert "what is known" in [words for _, words in look.steps]
+
+
 async def test_answers_of_look_ups_are_added_between_probes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
