@@ -2,9 +2,12 @@
 Descriptors: what each part may open fits below the limit.
 """
 
+import resource
+
 import pytest
 
 from exporter.engine.descriptors import CLIENTS, CONCURRENCY, ENOUGH, OWN, WATCHES, client_slots, probe_slots
+from exporter.engine.open_files import fitting
 from tests.support.readme import whole_text
 
 
@@ -27,6 +30,34 @@ def test_usual_limits_allow_the_default() -> None:
     assert "is below 2688, with a warning if it is below 810 or the flag is set |" in whole_text()
     assert f"a limit of 1024 allows {probe_slots(1024)} probes at a time" in whole_text().replace("\n", " ")
     assert (probe_slots(256), client_slots(256)) == (48, 32)
+
+
+@pytest.mark.parametrize(
+    ("limit", "asked", "most", "is_told"),
+    [
+        (4096, None, CONCURRENCY, False),
+        (4096, 64, 64, False),
+        (1024, None, 336, False),
+        (1024, CONCURRENCY, 336, True),
+        (256, None, 48, True),
+        (resource.RLIM_INFINITY, 5000, 5000, False),
+    ],
+)
+def test_what_the_limit_takes_is_told_where_it_matters(
+    limit: int,
+    asked: int | None,
+    most: int,
+    *,
+    is_told: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    To who asks for more, and where usual servers would have to wait.
+    """
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert fitting(asked) == most
+    assert ("raise it" in caplog.text) == is_told
 
 
 @pytest.mark.parametrize("limit", [0, 64, 128])

@@ -141,8 +141,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         dest="concurrency",
         metavar="N",
         type=positive,
-        default=CONCURRENCY,
-        help="probes at a time (default: %(default)s)",
+        help=f"most probes at a time (default: {CONCURRENCY})",
     )
     for flag, name, default, words in (
         ("--sweep.per-address", "per_address", USUAL.most, "probes at a time"),

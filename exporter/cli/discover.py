@@ -27,7 +27,6 @@ from exporter.discovery.base import Context, Found, Listing, SourceError
 from exporter.discovery.lists import Kept, excluding, wanted, wanting
 from exporter.discovery.resolving import resolved
 from exporter.discovery.targets import joined, made
-from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.open_files import fitting
 from exporter.judgement.coverage import Gap
 from exporter.logs import fields
@@ -261,7 +260,7 @@ def unwatched(config: Config, groups: Sequence[Group], timeout: float) -> Group:
     # What can't be seen is no matter here.
     logging.getLogger().setLevel(logging.ERROR)
     rules = replace(config.coverage, private=True)
-    scrape = event_loop.run(one_shot.look(targets, timeout, fitting(CONCURRENCY), None, rules))
+    scrape = event_loop.run(one_shot.look(targets, timeout, fitting(None), None, rules))
     gaps = scrape.coverage
     notes = [
         f"{one.name} is {_on(one)}: which hosts there are, only your DNS knows" for one in gaps.wildcards

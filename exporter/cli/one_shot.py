@@ -21,7 +21,6 @@ from exporter.cli.discovered import with_discovered
 from exporter.cli.shorthand import meant, named, taken_for_host
 from exporter.config.reader import load
 from exporter.config.settings import Config, target_for
-from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.monitor import Monitor
 from exporter.engine.open_files import fitting
 from exporter.engine.scrape import Scrape
@@ -98,7 +97,7 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
         sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(stderr=True) if sys.stderr.isatty() else None
     rules = config.coverage if config.coverage.alert and not options.urls else None
-    scrape = event_loop.run(look(tuple(targets.values()), timeout, fitting(CONCURRENCY), console, rules))
+    scrape = event_loop.run(look(tuple(targets.values()), timeout, fitting(None), console, rules))
     return scrape, refused
 
 
