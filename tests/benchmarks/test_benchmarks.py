@@ -68,7 +68,7 @@ def test_a_quick_run_measures_every_scenario() -> None:
         "CPU of a target",
         "imap (STARTTLS) against imaps",
         "targets a second",
-        "100 ms away",
+        "200 ms away",
         "silent targets",
         "peak memory",
         "start until",
